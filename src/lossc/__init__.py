@@ -1,0 +1,42 @@
+"""lossc: the loss compiler. Loss functions as programs.
+
+    >>> import lossc
+    >>> loss = lossc.parse("(y - f)^2")
+    >>> print(loss.grad("f"))
+
+Names are handed on lazily: `import lossc` imports neither torch nor SymPy.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from lossc._version import __version__
+
+if TYPE_CHECKING:
+    from lossc.compiler.errors import LosscError as LosscError
+    from lossc.compiler.loss import Loss as Loss
+    from lossc.compiler.loss import Parameter as Parameter
+    from lossc.grammar import parse as parse
+    from lossc.grammar import parse_file as parse_file
+
+_HOME = {
+    "Loss": "lossc.compiler.loss",
+    "LosscError": "lossc.compiler.errors",
+    "Parameter": "lossc.compiler.loss",
+    "parse": "lossc.grammar",
+    "parse_file": "lossc.grammar",
+}
+
+__all__ = ["Loss", "LosscError", "Parameter", "__version__", "parse", "parse_file"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'lossc' has no attribute {name!r}")
+    return getattr(import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
