@@ -6,7 +6,7 @@ from lossc.compiler import interval as iv
 from lossc.compiler import ops
 from lossc.compiler.interval import Interval
 from lossc.compiler.ir import ARG, COEF, CONST, PARAM, Expr, postorder
-from lossc.compiler.loss import Loss
+from lossc.compiler.loss import CLASSWISE, Loss
 from lossc.compiler.roles import ROLES
 
 
@@ -22,11 +22,12 @@ class Facts:
         self._done: dict[Expr, Interval] = {}
         self._roles = {"y": loss.y, "f": loss.f}
         self._params = {p.name: p.role for p in loss.params}
+        self._classwise = loss.layout == CLASSWISE
 
     @property
     def key(self) -> tuple[object, ...]:
         """Losses with equal keys have equal facts."""
-        return (*sorted(self._roles.items()), *sorted(self._params.items()))
+        return (self._classwise, *sorted(self._roles.items()), *sorted(self._params.items()))
 
     def range(self, root: Expr) -> Interval:
         """Where the value of `root` lies."""
@@ -53,6 +54,12 @@ class Facts:
 
     def nonzero(self, root: Expr) -> bool:
         return self.range(root).nonzero
+
+    def sums_to_one(self, root: Expr) -> bool:
+        """Whether the values over the classes certainly sum to 1: probabilities, one-hot targets, a softmax."""
+        if root.op == "softmax":
+            return True
+        return self._classwise and root.op == ARG and self._roles[root.name] in ("onehot", "prob")
 
     def _compute(self, here: Expr) -> Interval:
         if here.op == CONST:
