@@ -78,8 +78,10 @@ class Facts:
             x = self._done[here.args[0]]
             if here.op == "mul":
                 return iv.square(x)
-            if here.op == "sub":
+            if here.op in ("sub", "lt", "gt", "ne"):
                 return Interval(0.0, 0.0, x.total)
+            if here.op in ("le", "ge", "eq"):
+                return Interval(1.0, 1.0, x.total)
         return found
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from lossc.compiler import interval as iv
-from lossc.compiler.interval import INF, Interval
+from lossc.compiler.interval import INF, TINY, Interval
 from lossc.compiler.ir import ONE, Expr, const
 from lossc.compiler.ops.record import MAP, REDUCE, OpRecord, call
 
@@ -73,7 +73,7 @@ CLASSWISE = (
         meaning=lambda ctx, values: [ctx.exp(v - _logsumexp(ctx, values)) for v in values],
         partials=lambda x: (call("softmax", x), -call("softmax", x)),
         centre=lambda x: call("logsumexp_c", x),
-        interval=lambda x: Interval(0.0, 1.0, x.total),
+        interval=lambda x: Interval(TINY, 1.0, x.total),
         lower={"torch": "torch.softmax({0}, dim=dim)", "numpy": "special.softmax({0}, axis=axis)"}, cost=22,
     ),
     OpRecord(

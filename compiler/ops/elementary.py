@@ -8,7 +8,7 @@ from fractions import Fraction
 from typing import Any
 
 from lossc.compiler import interval as iv
-from lossc.compiler.interval import INF, Interval
+from lossc.compiler.interval import INF, TINY, Interval
 from lossc.compiler.ir import ONE, ZERO, Expr, const
 from lossc.compiler.ops.record import OpRecord, call, table
 
@@ -103,7 +103,7 @@ def _polygamma_positive(x: Interval) -> Interval:
 
 EXPONENTIAL = (
     unary(
-        "exp", "e to the power x", lambda x: call("exp", x), _up(math.exp, 0.0), _same("exp"),
+        "exp", "e to the power x", lambda x: call("exp", x), _up(math.exp, TINY), _same("exp"),
         monotone=(1,), curvature="convex", exact=table((0, 1)), sympy="exp", cost=15,
     ),
     unary(
@@ -142,7 +142,7 @@ EXPONENTIAL = (
 
 SIGMOIDAL = (
     unary(
-        "sigmoid", "1/(1 + exp(-x))", lambda x: call("sigmoid", x) * call("sigmoid", -x), _up(_sigmoid, 0.0, 1.0),
+        "sigmoid", "1/(1 + exp(-x))", lambda x: call("sigmoid", x) * call("sigmoid", -x), _up(_sigmoid, TINY, 1.0),
         ("torch.sigmoid({0})", "np.exp(-np.logaddexp(0.0, -{0}))", "0.5 * (1.0 + math.tanh(0.5 * {0}))"),
         meaning=lambda ctx, x: 1 / (1 + ctx.exp(-x)) if x >= 0 else ctx.exp(x) / (1 + ctx.exp(x)),
         aliases=("logistic", "expit", "sigm"), monotone=(1,), exact={Fraction(0): Fraction(1, 2)}, cost=18,
@@ -156,7 +156,7 @@ SIGMOIDAL = (
         curvature="concave", cost=30,
     ),
     unary(
-        "softplus", "log(1 + exp(x))", lambda x: call("sigmoid", x), _up(_softplus, 0.0),
+        "softplus", "log(1 + exp(x))", lambda x: call("sigmoid", x), _up(_softplus, TINY),
         ("-torch.nn.functional.logsigmoid(-{0})", "np.logaddexp(0.0, {0})",
          "max({0}, 0.0) + math.log1p(math.exp(-abs({0})))"),
         meaning=lambda ctx, x: _softplus_meaning(ctx, x), monotone=(1,), curvature="convex", cost=30,

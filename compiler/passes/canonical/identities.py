@@ -113,7 +113,7 @@ def _log(args: tuple[Expr, ...], facts: Facts) -> Expr | None:
         even = n.number.denominator == 1 and n.number % 2 == 0
         inner = absolute(base, facts) if even else base
         return product(facts, (n, 1), (apply("log", (inner,), facts), 1))
-    if x.op == "div" and x.args[0] is ONE:
+    if x.op == "div" and x.args[0] is ONE and x.args[1] is not ZERO:
         return negate(apply("log", (x.args[1],), facts), facts)
     if x.op == "mul" and any(a.op == "exp" for a in x.args):
         grown, rest = x.args if x.args[0].op == "exp" else reversed(x.args)
@@ -123,10 +123,10 @@ def _log(args: tuple[Expr, ...], facts: Facts) -> Expr | None:
 
 def _inverse(outer: str, inner: str) -> Rule:
     def rule(args: tuple[Expr, ...], facts: Facts) -> Expr | None:
-        (x,) = args
-        if x.op != inner:
+        sign, x = sign_normal(args[0], facts) if ops.OPS[outer].parity == "odd" else (1, args[0])
+        if x.op != inner or not (facts.total(x) or outer in _TOTAL_ON_RANGE):
             return None
-        return x.args[0] if facts.total(x) or outer in _TOTAL_ON_RANGE else None
+        return x.args[0] if sign > 0 else negate(x.args[0], facts)
 
     return rule
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from fractions import Fraction
 
 from lossc.compiler.facts import Facts
 from lossc.compiler.ir import CONST, HALF, ONE, Expr, const, node
 from lossc.compiler.passes.canonical.products import MAX_POWER, Product, is_power
-from lossc.compiler.passes.canonical.sums import fits, scale, split_coefficient
+from lossc.compiler.passes.canonical.sums import fits, negate, scale, sign_normal, split_coefficient
 
 
 def product(facts: Facts, *factors: tuple[Expr, int]) -> Expr:
@@ -40,30 +41,40 @@ def _symbolic_power(base: Expr, exponent: Expr, facts: Facts) -> Expr:
     if base is ONE and facts.total(exponent):
         return ONE
     if base.op == "e":
-        return node("exp", exponent)
+        return _exponential(exponent, facts)
     if base.op == "exp":
-        return node("exp", product(facts, (base.args[0], 1), (exponent, 1)))
+        return _exponential(product(facts, (base.args[0], 1), (exponent, 1)), facts)
     return node("pow", base, exponent)
+
+
+def _exponential(x: Expr, facts: Facts) -> Expr:
+    from lossc.compiler.passes.canonical.identities import apply
+
+    return apply("exp", (x,), facts)
 
 
 def whole_power(base: Expr, n: int, facts: Facts) -> Expr:
     """base^n for a whole n, |n| <= 64 and n not 0 or 1."""
-    if base.op == "abs" and n % 2 == 0:
-        base = base.args[0]
-    if base.op == "sqrt" and facts.nonnegative(base.args[0]):
-        half, odd = divmod(abs(n), 2)
-        sign = 1 if n > 0 else -1
-        return product(facts, (base.args[0], sign * half), (base, sign * odd))
-    if base.op == "pow" and base.args[1].op == CONST and not is_power(base):
-        inner = base.args[1].number
-        if (inner * n).denominator != 1 and abs(inner * n) <= MAX_POWER and (inner > 0 or n > 0):
-            return node("pow", base.args[0], const(inner * n))
-        if facts.positive(base.args[0]):
-            return power(base.args[0], const(inner * n), facts)
     if base.op == CONST and base.number != 0:
         folded = base.number**n
         return const(folded) if fits(folded) else node("pow", base, const(n))
     return product(facts, (base, n))
+
+
+def merged_power(base: Expr, n: int, facts: Facts) -> Expr | None:
+    """base^n for n > 1 where the base is itself a root, a power or an absolute value that n resolves; else None."""
+    if base.op == "abs" and n % 2 == 0:
+        return power(base.args[0], const(n), facts)
+    if base.op == "sqrt" and facts.nonnegative(base.args[0]):
+        half = power(base.args[0], const(n // 2), facts)
+        return half if n % 2 == 0 else product(facts, (half, 1), (base, 1))
+    if base.op == "pow" and base.args[1].op == CONST:
+        below, inner = base.args[0], base.args[1].number
+        if facts.positive(below) and fits(inner * n):
+            return power(below, const(inner * n), facts)
+        if (inner * n).denominator != 1 and fits(inner * n):
+            return node("pow", below, const(inner * n))
+    return None
 
 
 def _fractional_power(base: Expr, exponent: Expr, facts: Facts) -> Expr:
@@ -71,7 +82,7 @@ def _fractional_power(base: Expr, exponent: Expr, facts: Facts) -> Expr:
     if base is ONE:
         return ONE
     if base.op == "exp":
-        return node("exp", product(facts, (base.args[0], 1), (exponent, 1)))
+        return _exponential(product(facts, (base.args[0], 1), (exponent, 1)), facts)
     if base.op == "abs" and p.denominator == 1 and p % 2 == 0:
         return node("pow", base.args[0], exponent)
     if base.op == "pow" and base.args[1].op == CONST:
@@ -79,7 +90,7 @@ def _fractional_power(base: Expr, exponent: Expr, facts: Facts) -> Expr:
         if facts.positive(below) and fits(inner * p):
             return power(below, const(inner * p), facts)
         if inner.denominator == 1 and inner % 2 == 0 and fits(inner * p) and (inner > 0 or facts.nonzero(below)):
-            size = node("abs", below) if not facts.nonnegative(below) else below
+            size = absolute(below, facts)
             return power(size, const(inner * p), facts) if inner * p != 1 else size
     return node("pow", base, exponent)
 
@@ -91,7 +102,7 @@ def root(x: Expr, facts: Facts) -> Expr:
     if base is ONE:
         return const(outside) if inside == 1 else node("sqrt", x)
     if base.op == "exp":
-        grown = node("exp", product(facts, (base.args[0], 1), (HALF, 1)))
+        grown = _exponential(product(facts, (base.args[0], 1), (HALF, 1)), facts)
         return product(facts, (const(outside), 1), (grown, 1)) if inside == 1 else node("sqrt", x)
     if inside == 1 and (size := _even_root(base, facts)) is not None:
         return product(facts, (const(outside), 1), (size, 1))
@@ -104,16 +115,10 @@ def _square_part(c: Fraction) -> tuple[Fraction, Fraction]:
     """`(a, b)` with c = a^2 * b, taking out a only where c is a perfect square."""
     if c <= 0:
         return Fraction(1), c
-    top, bottom = _isqrt(c.numerator), _isqrt(c.denominator)
+    top, bottom = math.isqrt(c.numerator), math.isqrt(c.denominator)
     if top * top == c.numerator and bottom * bottom == c.denominator:
         return Fraction(top, bottom), Fraction(1)
     return Fraction(1), c
-
-
-def _isqrt(n: int) -> int:
-    import math
-
-    return math.isqrt(n)
 
 
 def _even_root(base: Expr, facts: Facts) -> Expr | None:
@@ -136,8 +141,6 @@ def _even_root(base: Expr, facts: Facts) -> Expr | None:
 
 def absolute(x: Expr, facts: Facts) -> Expr:
     """The canonical form of |x|: signs, numbers and what is known to be positive leave the bars."""
-    from lossc.compiler.passes.canonical.sums import negate, sign_normal
-
     if facts.nonnegative(x):
         return x
     if facts.nonpositive(x):
@@ -168,4 +171,5 @@ def _absolute_product(x: Expr, facts: Facts) -> Expr:
     rest = split_coefficient(inside.build())[1]
     if rest is ONE:
         return outside.build()
-    return product(facts, (node("abs", rest), 1), (outside.build(), 1))
+    size = negate(rest, facts) if facts.nonpositive(rest) else node("abs", rest)
+    return product(facts, (size, 1), (outside.build(), 1))

@@ -36,6 +36,8 @@ class Product:
         self.coefficient = Fraction(1)
         self.powers: dict[Expr, _Count] = {}
         self.exponents: list[tuple[Expr, int]] = []
+        self.nowhere = False
+        """Set by a division by an exact 0: the product is defined nowhere."""
 
     def put(self, x: Expr, above: int, below: int, divided: bool = False) -> None:
         """Multiply by x^above / x^below, for a canonical x; `divided` if it stood below some bar on the way."""
@@ -60,7 +62,7 @@ class Product:
     def _number(self, here: Expr, up: int, down: int, under: bool) -> None:
         number = here.number
         if number == 0 and under:
-            self._base(here, up, down, under)
+            self.nowhere = True
             return
         if abs(up - down) <= MAX_POWER:
             total = self.coefficient * number ** (up - down)
@@ -81,8 +83,12 @@ class Product:
 
     def build(self) -> Expr:
         """The canonical expression."""
-        self._merge_exponentials()
-        self._even_sizes()
+        from lossc.compiler.passes.canonical.powers import merged_power, product
+
+        while self.exponents or self._merge_roots():
+            self._merge_exponentials()
+        if self.nowhere:
+            return node("div", ONE, ZERO)
         if self.coefficient == 0:
             return self._zero()
         top: dict[Expr, int] = {}
@@ -93,6 +99,11 @@ class Product:
                 top[base] = above
             if below:
                 bottom[base] = below
+        for base in [b for b in bottom if top.get(b, 0) > 1]:
+            merged = merged_power(base, top[base], self.facts)
+            if merged is not None:
+                del top[base]
+                return product(self.facts, (merged, 1), (scale(self.coefficient, _assemble(top, bottom)), 1))
         whole = _assemble(top, bottom)
         if self.coefficient == -1 and is_sum(whole):
             return negate(whole, self.facts)
@@ -111,11 +122,20 @@ class Product:
         else:
             self.put(grown, 1, 0)
 
-    def _even_sizes(self) -> None:
-        """|x|^n is x^n for even n."""
-        for base in [b for b, c in self.powers.items() if b.op == "abs" and (c.up - c.down) % 2 == 0]:
-            count = self.powers.pop(base)
-            self.put(base.args[0], count.up, count.down, count.under)
+    def _merge_roots(self) -> bool:
+        """|x|^2 is x^2, sqrt(x)^2 is x (for x known to be >= 0), and so on, where a base stands on one side only."""
+        from lossc.compiler.passes.canonical.powers import merged_power
+
+        changed = False
+        for base, count in list(self.powers.items()):
+            n = max(count.up, count.down)
+            if n > 1 and min(count.up, count.down) == 0:
+                merged = merged_power(base, n, self.facts)
+                if merged is not None:
+                    del self.powers[base]
+                    self.put(merged, int(count.up > 0), int(count.down > 0), count.under)
+                    changed = True
+        return changed
 
     def _cancel(self, base: Expr, count: _Count) -> tuple[int, int]:
         net = count.up - count.down

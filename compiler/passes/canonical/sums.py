@@ -43,7 +43,7 @@ def scale(c: Fraction, base: Expr) -> Expr:
     """The canonical form of c*base, for a canonical base with coefficient 1 (inverse of `split_coefficient`)."""
     if base is ONE:
         return const(c)
-    if c == 1:
+    if c == 1 or (base.op == "div" and base.args[1] is ZERO):
         return base
     if c == -1:
         return node("neg", base)
