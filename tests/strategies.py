@@ -1,0 +1,234 @@
+"""Hypothesis strategies for expressions, losses and points: shared by every test that says "for all expressions".
+
+    from tests.strategies import exprs, losses, environments
+
+    @given(exprs())                      # any operator, any shape: for round trips and structure
+    @given(exprs(total=True))            # has a finite value at every point: for comparing values
+    @given(losses(class_axis=False))     # elementwise losses with roles and hyper-parameters
+
+Everything drawn is well kinded (conditions stand in `where` only) and within the limits of the language: at most 100
+nodes or so, constant exponents up to 64, literals of 40 digits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+
+from hypothesis import strategies as st
+
+from lossc.compiler import ops
+from lossc.compiler.ir import Expr, arg, coef, const, node, param
+from lossc.compiler.literals import exact_value
+from lossc.compiler.loss import Loss, Parameter
+from lossc.compiler.roles import ROLES, Role, roles_for
+
+PARAMS = ("alpha", "delta", "gamma")
+"""Names of the hyper-parameters in drawn expressions: `parse_expr(text, params=PARAM_DEFAULTS)` declares them."""
+PARAM_DEFAULTS: dict[str, Fraction] = {name: Fraction(1) for name in PARAMS}
+
+COMPARISONS = tuple(r.name for r in ops.OPS.values() if r.gives == ops.BOOL_KIND)
+CONSTANTS = tuple(r.name for r in ops.OPS.values() if r.arity == 0 and not r.axis)
+CLASS_AXIS = tuple(r.name for r in ops.OPS.values() if r.axis)
+REAL_OPS = tuple(r.name for r in ops.OPS.values() if r.gives == ops.REAL_KIND and r.arity)
+MAX_EXPONENT = 64
+
+
+def numbers(*, exotic: bool = True) -> st.SearchStrategy[Fraction]:
+    """Exact constants: small integers, decimals and ratios; with `exotic`, 40 digits and exponents up to 400 as well."""
+    common = st.one_of(
+        st.integers(-5, 5).map(Fraction),
+        st.sampled_from([Fraction(1, 2), Fraction(1, 3), Fraction(-2, 7), Fraction(1, 10**7), Fraction(5, 4)]),
+        st.fractions(min_value=-100, max_value=100, max_denominator=1000),
+        st.integers(-10_000, 10_000).map(lambda n: Fraction(n, 1000)),
+    )
+    if not exotic:
+        return common
+    digits = st.integers(-(10**40) + 1, 10**40 - 1)
+    return st.one_of(
+        common,
+        st.floats(allow_nan=False, allow_infinity=False).map(lambda x: const(x).number),
+        st.builds(lambda d, e: const(Fraction(d) * Fraction(10) ** e).number, digits, st.integers(-400, 360)),
+        st.builds(lambda a, b: Fraction(a, b), digits, st.integers(1, 10**40 - 1)),
+    )
+
+
+def leaves(
+    *, params: Sequence[str] = PARAMS, coefs: bool = False, class_axis: bool = True, exotic: bool = True
+) -> st.SearchStrategy[Expr]:
+    """Leaves and named constants; y and f most often."""
+    nullary = [node(name) for name in CONSTANTS] + ([node("num_classes")] if class_axis else [])
+    kinds = [
+        st.sampled_from([arg("y"), arg("f")]),
+        st.sampled_from([arg("y"), arg("f")]),
+        numbers(exotic=exotic).map(const),
+        st.sampled_from(nullary),
+    ]
+    if params:
+        kinds.append(st.sampled_from([param(p) for p in params]))
+    if coefs:
+        kinds.append(st.integers(0, 99).map(coef))
+    return st.one_of(kinds)
+
+
+def exprs(
+    *,
+    names: Sequence[str] | None = None,
+    params: Sequence[str] = PARAMS,
+    coefs: bool = False,
+    class_axis: bool = True,
+    exotic: bool = True,
+    total: bool = False,
+    max_leaves: int = 12,
+) -> st.SearchStrategy[Expr]:
+    """Well-kinded expressions (numbers, never conditions) over all operators, or those in `names`.
+
+    params      hyper-parameters that may occur
+    coefs       whether coefficients φ_i may occur
+    class_axis  whether `sum_c`, `softmax`, `num_classes`, ... may occur
+    exotic      whether constants may have 40 digits and huge exponents
+    total       wrap the arguments so that the value is a finite real number at every real y, f and parameter: each
+                operand of a partial function is moved into its domain, each operand of a fast-growing one is bounded
+    """
+    chosen = [n for n in (names if names is not None else REAL_OPS) if class_axis or n not in CLASS_AXIS]
+    start = leaves(params=params, coefs=coefs, class_axis=class_axis, exotic=exotic and not total)
+    if not [n for n in chosen if ops.OPS[n].arity]:
+        return start
+
+    def extend(children: st.SearchStrategy[Expr]) -> st.SearchStrategy[Expr]:
+        return st.sampled_from([n for n in chosen if ops.OPS[n].arity]).flatmap(
+            lambda name: _applications(name, children, total)
+        )
+
+    return st.recursive(start, extend, max_leaves=max_leaves)
+
+
+def conditions(operands: st.SearchStrategy[Expr]) -> st.SearchStrategy[Expr]:
+    """Comparisons of two drawn numbers."""
+    return st.builds(node, st.sampled_from(COMPARISONS), operands, operands)
+
+
+def _applications(name: str, children: st.SearchStrategy[Expr], total: bool) -> st.SearchStrategy[Expr]:
+    record = ops.OPS[name]
+    kinds = [record.kind_of(i) for i in range(record.arity)]
+    operands = [conditions(children) if kind == ops.BOOL_KIND else children for kind in kinds]
+    return st.tuples(*operands).map(lambda args: _apply(name, args, total))
+
+
+def _apply(name: str, args: tuple[Expr, ...], total: bool) -> Expr:
+    if total and name in _TAME:
+        args = _TAME[name](*args)
+    if name == "pow":
+        args = (args[0], within_limit(args[1]))
+    return node(name, *args)
+
+
+def within_limit(exponent: Expr) -> Expr:
+    """The exponent itself, or 2 where it is a constant beyond the limit of the language."""
+    value = exact_value(exponent)
+    return exponent if value is None or abs(value) <= MAX_EXPONENT else const(2)
+
+
+def _positive(x: Expr) -> Expr:
+    return const(Fraction(1, 4)) + node("square", node("tanh", x))
+
+
+def _unit(x: Expr) -> Expr:
+    return const(Fraction(9, 10)) * node("tanh", x)
+
+
+_POSITIVE_ONLY = ("log", "log2", "log10", "log1p", "sqrt", "lgamma", "digamma", "trigamma")
+_BOUNDED = ("exp", "expm1", "sinh", "cosh", "tan", "logaddexp", "logcosh", "softmax", "log_softmax", "logsumexp_c")
+_TAME = {
+    **{name: (lambda *xs: tuple(_positive(x) for x in xs)) for name in _POSITIVE_ONLY},
+    **{name: (lambda *xs: tuple(_unit(x) for x in xs)) for name in (*_BOUNDED, "asin", "acos", "atanh")},
+    "acosh": lambda x: (1 + _positive(x),),
+    "div": lambda x, y: (x, _positive(y)),
+    "pow": lambda x, p: (_positive(x), 2 * _unit(p)),
+    "xlogy": lambda x, y: (x, _positive(y)),
+    "hypot": lambda x, y: (x, _positive(y)),
+    "atan2": lambda y, x: (y, _positive(x)),
+    "clamp": lambda x, lo, hi: (x, _unit(lo), 1 + _positive(hi)),
+    "square": lambda x: (4 * _unit(x),),
+    "mul": lambda x, y: (x, 4 * _unit(y)),
+}
+"""How `total=True` moves operands into the domain, by operator; the growth of a product stays linear in its size."""
+
+
+def values(role: Role) -> st.SearchStrategy[Fraction]:
+    """Values that an argument of this role can have, where losses are usually looked at, as exact numbers."""
+    if role.values:
+        return st.sampled_from([Fraction(v) for v in role.values])
+    low, high = role.typical
+    if role.integer:
+        return st.integers(int(low), int(high)).map(Fraction)
+    return st.integers(0, 1000).map(lambda k: Fraction(low) + Fraction(k, 1000) * (Fraction(high) - Fraction(low)))
+
+
+@st.composite
+def environments(draw: st.DrawFn, loss: Loss | None = None, *, num_classes: int | None = None) -> dict[Expr, object]:
+    """A point: exact values for y, f and the parameters (those of `loss`, or `PARAMS`), as `evaluate` takes them.
+
+    With `num_classes`, y and f are lists over the classes; a one-hot y is one-hot, and a `prob` sums to 1.
+    """
+    roles = {arg("y"): ROLES[loss.y if loss else "real"], arg("f"): ROLES[loss.f if loss else "real"]}
+    out: dict[Expr, object] = {}
+    for leaf, role in roles.items():
+        out[leaf] = draw(values(role) if num_classes is None else _row(role, num_classes))
+    for p in loss.params if loss else [Parameter(name) for name in PARAMS]:
+        out[param(p.name)] = draw(values(ROLES[p.role]))
+    for i in range(100):
+        out[coef(i)] = Fraction(8 + i % 5, 10)
+    return out
+
+
+def _row(role: Role, num_classes: int) -> st.SearchStrategy[list[Fraction]]:
+    if role.name == "onehot":
+        hot = st.integers(0, num_classes - 1)
+        return hot.map(lambda k: [Fraction(int(i == k)) for i in range(num_classes)])
+    if role.name == "prob":
+        weights = st.lists(st.integers(1, 100), min_size=num_classes, max_size=num_classes)
+        return weights.map(lambda w: [Fraction(x, sum(w)) for x in w])
+    return st.lists(values(role), min_size=num_classes, max_size=num_classes)
+
+
+def identifiers() -> st.SearchStrategy[str]:
+    """Names that a loss or a hyper-parameter may have, Python keywords and builtins among them."""
+    odd = ["lambda", "class", "def", "print", "import", "None", "loss", "x", "C", "eps", "pi", "e", "log", "max", "_"]
+    return st.one_of(st.sampled_from(odd), st.from_regex(r"[A-Za-z][A-Za-z0-9_]{0,12}", fullmatch=True).filter(_free))
+
+
+def _free(name: str) -> bool:
+    from lossc.compiler.names import ARGUMENTS
+
+    return name not in ARGUMENTS
+
+
+@st.composite
+def losses(
+    draw: st.DrawFn,
+    *,
+    class_axis: bool = True,
+    coefs: bool = False,
+    total: bool = False,
+    exotic: bool = True,
+    any_names: bool = False,
+    max_leaves: int = 12,
+) -> Loss:
+    """Valid losses: roles, hyper-parameters with defaults that suit them, documentation.
+
+    `any_names` draws names freely (keywords, names of operators and constants); otherwise they are plain.
+    """
+    names = draw(st.lists(identifiers(), max_size=4, unique=True)) if any_names else list(PARAMS)
+    params = []
+    for name in names:
+        role = ROLES[draw(st.sampled_from(roles_for("hyper-parameter")))]
+        params.append(Parameter(name, role.name, draw(st.none() | values(role))))
+    y = draw(st.sampled_from([r for r in roles_for("y") if class_axis or r not in ("onehot", "prob")]))
+    f = draw(st.sampled_from(roles_for("f")))
+    body = draw(
+        exprs(params=names, coefs=coefs, class_axis=class_axis, total=total, exotic=exotic, max_leaves=max_leaves)
+    )
+    text = st.text(st.characters(codec="utf-8"), max_size=40) if any_names else st.just("")
+    name = draw(identifiers()) if any_names else "drawn"
+    return Loss(body, name, y, f, tuple(params), doc=draw(text), source=draw(text))
