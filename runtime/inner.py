@@ -1,0 +1,120 @@
+"""The inner loop as a value: `init` makes a `TrainState`, `step` takes one and gives the next.
+
+A state holds all there is (weights, momentum, the number of the step); batches are a function of (seed, step). So a run
+can stop anywhere and go on from its state, and for one seed every loss sees the same split, weights and batches.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from lossc.compiler.errors import LossTypeError, UsageError
+from lossc.runtime.data import Part, generator
+from lossc.runtime.tasks import SGD, Task
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TrainState:
+    """The whole state of a run: nothing else changes from step to step.
+
+    params, velocity   by name, as in the model; buffers likewise (running statistics, if the model keeps any)
+    loss               the training loss of the last batch, before its step; NaN at the start
+    failure            why the run cannot go on, or ""; weights are then the last finite ones
+    """
+
+    step: int
+    params: dict[str, Tensor]
+    velocity: dict[str, Tensor]
+    buffers: dict[str, Tensor]
+    loss: float = math.nan
+    failure: str = ""
+
+
+def init(
+    task: Task, seed: int, *, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
+) -> tuple[nn.Module, TrainState]:
+    """The model, whose own weights are never used again, and the state before the first step."""
+    model = task.fresh_model(seed, dtype).to(device)
+    params = {k: v.detach() for k, v in model.named_parameters()}
+    buffers = {k: v.detach() for k, v in model.named_buffers()}
+    velocity = {k: torch.zeros_like(v) for k, v in params.items()} if task.sgd.momentum else {}
+    return model, TrainState(0, params, velocity, buffers)
+
+
+def batches(seed: int, rows: int, size: int, start: int = 0) -> Iterator[Tensor]:
+    """Indices of the batches from step `start` on, without end: a new shuffle every epoch, only whole batches.
+
+    A set of fewer rows than a batch is one batch.
+    """
+    size = min(size, rows)
+    epoch, place = divmod(start, rows // size)
+    while True:
+        order = torch.randperm(rows, generator=generator(seed, "epoch", epoch))
+        yield from order[: rows // size * size].view(-1, size)[place:]
+        epoch, place = epoch + 1, 0
+
+
+def step(model: nn.Module, loss: nn.Module, sgd: SGD, state: TrainState, x: Tensor, y: Tensor) -> TrainState:
+    """The state after one gradient step on a batch; the one that is given stays as it was.
+
+    A loss or a step that is not finite leaves the weights and sets `failure`. Raises UsageError (L222) if the loss
+    cannot take the batch or gives no single number, LossTypeError (L320) if it does not depend on the prediction.
+    """
+    params = {k: v.requires_grad_() for k, v in ((k, v.detach()) for k, v in state.params.items())}
+    buffers = {k: v.clone() for k, v in state.buffers.items()}
+    value = _loss_value(loss, functional_call(model, {**params, **buffers}, (x,)), y)
+    number = float(value.detach())
+    if not math.isfinite(number):
+        return replace(state, loss=number, failure=f"the training loss is {number} at step {state.step + 1}")
+    slopes = torch.autograd.grad(value, list(params.values()), allow_unused=True, materialize_grads=True)
+    new, velocity = _descend(sgd, state, dict(zip(params, slopes, strict=True)))
+    if not all(bool(torch.isfinite(v).all()) for v in new.values()):
+        return replace(state, loss=number, failure=f"the gradient is not finite at step {state.step + 1}")
+    return TrainState(state.step + 1, new, velocity, buffers, number)
+
+
+def _loss_value(loss: nn.Module, outputs: Tensor, y: Tensor) -> Tensor:
+    try:
+        value = loss(outputs, y)
+    except (ValueError, TypeError, RuntimeError, IndexError) as problem:
+        first = (str(problem).strip() or type(problem).__name__).splitlines()[0]
+        raise UsageError("L222", f"the loss cannot be used here: {first}") from problem
+    if not isinstance(value, Tensor) or value.numel() != 1:
+        shape = list(value.shape) if isinstance(value, Tensor) else type(value).__name__
+        raise UsageError("L222", f"a loss to train with must give one number, got {shape}", hint='reduction="mean"')
+    if not value.requires_grad:
+        raise LossTypeError("L320", "the loss does not depend on the prediction: there is nothing to learn from it")
+    return value.reshape(())
+
+
+def _descend(sgd: SGD, state: TrainState, slopes: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Weights and velocity after the update of `torch.optim.SGD`."""
+    new, velocity = {}, {}
+    for name, slope in slopes.items():
+        weight = state.params[name]
+        if sgd.weight_decay:
+            slope = slope + sgd.weight_decay * weight
+        if sgd.momentum:
+            velocity[name] = sgd.momentum * state.velocity[name] + slope
+            slope = slope + sgd.momentum * velocity[name] if sgd.nesterov else velocity[name]
+        new[name] = weight - sgd.lr * slope
+    return new, velocity
+
+
+@torch.no_grad()
+def evaluate(task: Task, model: nn.Module, state: TrainState, part: Part, *, chunk: int = 4096) -> float:
+    """The task's metric on a part, the model in evaluation mode, `chunk` rows at a time."""
+    training = model.training
+    model.eval()
+    total = 0.0
+    for start in range(0, len(part), chunk):
+        x, y = part.x[start : start + chunk], part.y[start : start + chunk]
+        total += float(task.metric.measure(functional_call(model, {**state.params, **state.buffers}, (x,)), y)) * len(x)
+    model.train(training)
+    return total / len(part)

@@ -1,0 +1,124 @@
+"""What a task is: data, a base model, the inner optimiser's settings, a metric, and the loss to compare with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from lossc.compiler.errors import UsageError
+from lossc.compiler.loss import CLASSWISE, Loss
+from lossc.runtime.data import CLASSIFICATION, Dataset, Split, generator, split
+
+
+class ModelFactory(Protocol):
+    """Builds a base model from a random stream: the same stream, the same weights."""
+
+    def __call__(self, stream: torch.Generator, dtype: torch.dtype = torch.float32) -> nn.Module: ...
+
+
+@dataclass(frozen=True, slots=True)
+class SGD:
+    """Settings of stochastic gradient descent, with the meaning that `torch.optim.SGD` gives them."""
+
+    lr: float
+    momentum: float = 0.0
+    nesterov: bool = False
+    weight_decay: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """What a trained model is judged by: `measure(outputs, targets)` is a mean over the rows; smaller is better."""
+
+    name: str
+    doc: str
+    measure: Callable[[Tensor, Tensor], Tensor]
+
+
+def error_rate(logits: Tensor, targets: Tensor) -> Tensor:
+    """The share of wrong rows; logits [n, C], targets [n]. A row whose logits are not all finite is wrong."""
+    wrong = (logits.argmax(dim=1) != targets) | ~torch.isfinite(logits).all(dim=1)
+    return wrong.double().mean()
+
+
+MSE = Metric("MSE", "mean squared error in standardised units (predicting the mean gives about 1)", functional.mse_loss)
+ERROR_RATE = Metric("error rate", "share of wrongly classified rows", error_rate)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Task:
+    """A problem to train a base model on with any loss.
+
+    name, model     for messages and tables: "diabetes", "MLP 10-64-64-1"
+    data            the raw data set; `split(seed)` deals and standardises it
+    build           the model factory
+    sgd, batch_size, steps   the inner optimiser: SGD without schedule, `steps` gradient steps
+    metric          what counts in the end; `baseline` names the loss that is usually trained for it
+    meta_loss       the differentiable stand-in for the metric that a meta-learner minimises
+
+    Models give [n, 1] for regression (as are the targets) and logits [n, C] for classification (targets: indices [n]).
+    """
+
+    name: str
+    model: str
+    data: Dataset
+    build: ModelFactory
+    sgd: SGD
+    batch_size: int
+    steps: int
+    metric: Metric
+    baseline: str
+    meta_loss: Callable[[Tensor, Tensor], Tensor]
+
+    @property
+    def kind(self) -> str:
+        """ "regression" or "classification"."""
+        return self.data.kind
+
+    def split(self, seed: int, dtype: torch.dtype = torch.float32) -> Split:
+        """The parts of the data for this seed, the same for every loss."""
+        return split(self.data, seed, dtype)
+
+    def fresh_model(self, seed: int, dtype: torch.dtype = torch.float32) -> nn.Module:
+        """The untrained model for this seed, the same for every loss."""
+        return self.build(generator(seed, "init"), dtype)
+
+    def baseline_loss(self) -> nn.Module:
+        """Torch's own module of the baseline."""
+        return nn.CrossEntropyLoss() if self.kind == CLASSIFICATION else nn.MSELoss()
+
+    def check(self, loss: Loss) -> None:
+        """UsageError (L222) if the loss cannot be what it is asked to be here, judged by its roles."""
+        classes = self.kind == CLASSIFICATION
+        if classes and loss.layout != CLASSWISE:
+            raise UsageError(
+                "L222", f"{loss.name} is elementwise (`y: {loss.y}, f: {loss.f}`), but {self.name} has classes",
+                expected="a loss with `y: onehot` (and `f: prob` or `f: logit`)",
+                hint="say so in its header, or with --y onehot --f prob",
+            )  # fmt: skip
+        if not classes and (loss.layout == CLASSWISE or loss.y != "real" or loss.f != "real"):
+            raise UsageError(
+                "L222", f"{loss.name} has `y: {loss.y}, f: {loss.f}`, but {self.name} has real targets and predictions",
+                expected="an elementwise loss with `y: real, f: real`",
+            )  # fmt: skip
+
+    def with_settings(
+        self, *, steps: int | None = None, batch_size: int | None = None, lr: float | None = None
+    ) -> Task:
+        """The same task with other settings of the inner optimiser; UsageError (L223) if one is out of range."""
+        changes: dict[str, Any] = {}
+        for name, value in (("steps", steps), ("batch_size", batch_size)):
+            if value is not None:
+                changes[name] = value
+                if value < 1:
+                    raise UsageError("L223", f"`{name}` must be 1 or more, got {value}")
+        if lr is not None:
+            changes["sgd"] = replace(self.sgd, lr=lr)
+            if not 0 < lr < float("inf"):
+                raise UsageError("L223", f"the learning rate must be a positive number, got {lr}")
+        return replace(self, **changes)
