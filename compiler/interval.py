@@ -78,11 +78,17 @@ def product(a: float, b: float) -> float:
 
 
 def add(a: Interval, b: Interval) -> Interval:
-    return Interval(down(a.lo + b.lo), up(a.hi + b.hi), a.total and b.total)
+    """A sum of nonnegative numbers is no less than either of them, whatever rounding does to its lower bound."""
+    lo, hi = down(a.lo + b.lo), up(a.hi + b.hi)
+    if a.lo >= 0 and b.lo >= 0:
+        lo = max(lo, a.lo, b.lo)
+    if a.hi <= 0 and b.hi <= 0:
+        hi = min(hi, a.hi, b.hi)
+    return Interval(lo, hi, a.total and b.total)
 
 
 def sub(a: Interval, b: Interval) -> Interval:
-    return Interval(down(a.lo - b.hi), up(a.hi - b.lo), a.total and b.total)
+    return add(a, neg(b))
 
 
 def neg(a: Interval) -> Interval:

@@ -1,0 +1,201 @@
+"""Simplify: the canonical form, and then whatever SymPy finds that passes the accept test.
+
+SymPy works in a process that can be killed and nothing that it says is believed: each proposal is brought to canonical
+form, held against the formula by `lossc.compiler.passes.accept`, and reported with the reason of the verdict. First the
+whole formula is handed over, then its parts, largest first (one `log(f)/log(f)` that SymPy wrongly cancels must not
+spoil the rest), until nothing more is accepted. Every accepted step costs strictly less, so this ends; the result is
+its own simplification.
+
+    >>> print(simplify(lossc.parse("y^2 - 2*y*f + f^2")).explain())
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from lossc.compiler.cost import Cost, cost
+from lossc.compiler.errors import UsageError
+from lossc.compiler.facts import Facts
+from lossc.compiler.ir import ARG, COEF, PARAM, Expr, node, postorder, substitute
+from lossc.compiler.loss import CLASSWISE, Loss, varies
+from lossc.compiler.passes.accept import AcceptTest, OutOfTime, Verdict
+from lossc.compiler.passes.canonicalize import canonical_expr
+from lossc.compiler.verify import verify
+
+SYMPY_SHARE = 0.7
+"""Share of the time left that SymPy may take for one formula; the rest is for testing what it said."""
+MIN_PART_SIZE = 4
+MAX_PARTS = 24
+"""Parts of a formula that are handed to SymPy on their own: the largest ones."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One rewrite that was considered: of the whole body, or of a part of it.
+
+    origin is "canonical" or "sympy:METHOD"; `reason` says why it was accepted or refused, `numbers` what was measured.
+    """
+
+    origin: str
+    before: Expr
+    after: Expr
+    accepted: bool
+    reason: str
+    check: str = ""
+    numbers: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Simplification:
+    """A simplified loss, and how it came about. `before` and `after` are costs (`lossc.compiler.cost`)."""
+
+    loss: Loss
+    before: Cost
+    after: Cost
+    steps: tuple[Step, ...] = ()
+    notes: tuple[str, ...] = ()
+    seconds: float = field(default=0.0, compare=False)
+
+    def explain(self) -> str:
+        """The report of `lossc simplify --explain`: each accepted rewrite, why others were refused, and the notes."""
+        from lossc.compiler.printing import to_text
+
+        lines = [f"result     {to_text(self.loss.body)}", f"cost       {self.before} -> {self.after}"]
+        for step in self.steps:
+            if step.check != "cost":
+                verdict = "accepted" if step.accepted else "refused"
+                lines.append(f"{verdict:<10} {step.origin}: {to_text(step.before)}  ->  {to_text(step.after)}")
+                lines.append(f"{'':<10} {step.reason}")
+        dear = sum(step.check == "cost" for step in self.steps)
+        if dear:
+            more = "1 more proposal, which costs" if dear == 1 else f"{dear} more proposals, which cost"
+            lines.append(f"refused    {more} no less")
+        lines += [f"note       {note}" for note in self.notes]
+        return "\n".join(lines)
+
+
+def simplify(loss: Loss, *, sympy: bool = True, timeout: float = 10.0) -> Simplification:
+    """The simplest loss found that is equal to `loss` on its declared domain, within `timeout` seconds.
+
+    Without `sympy` (or with a timeout of 0) it is the canonical form. The result never costs more than the input.
+    Raises LossTypeError if the loss is not well formed, UsageError (L204) for a timeout that is not a number of
+    seconds; a SymPy that fails or hangs is a note, not an error.
+    """
+    if not 0 <= timeout <= 3600:
+        raise UsageError("L204", f"the time limit must be between 0 and 3600 seconds, got {timeout}")
+    start = time.monotonic()
+    search = _Search(verify(loss), start + timeout)
+    search.canonicalize()
+    if sympy and timeout > 0:
+        search.ask_sympy()
+    after = cost(search.loss.body)
+    return Simplification(
+        search.loss, cost(loss.body), after, tuple(search.steps), tuple(search.notes), time.monotonic() - start
+    )
+
+
+class _Search:
+    """The state of one simplification."""
+
+    def __init__(self, loss: Loss, deadline: float) -> None:
+        self.loss, self.deadline = loss, deadline
+        self.facts = Facts(loss)
+        self.steps: list[Step] = []
+        self.notes: list[str] = []
+        self.settled: set[Expr] = set()
+        self.sympy_usable = True
+
+    def canonicalize(self) -> None:
+        """Our own form, unless it costs more than what was written."""
+        before = self.loss.body
+        after = self._canonical(before)
+        if after is before:
+            return
+        old, new = cost(before), cost(after)
+        accepted = new.work <= old.work
+        reason = f"cost {old} -> {new}" if accepted else f"costs {new}, more than {old} as written"
+        self.steps.append(Step("canonical", before, after, accepted, reason, "all" if accepted else "cost"))
+        if accepted:
+            self.loss = self.loss.with_body(after)
+
+    def ask_sympy(self) -> None:
+        """Rounds of proposals for the whole and then for its parts, until nothing is accepted or the time is over."""
+        try:
+            while self.sympy_usable and any(self._improve(part) for part in self._parts()):
+                pass
+        except OutOfTime:
+            self.notes.append("the time was over before all of SymPy's proposals were tested")
+
+    def _canonical(self, body: Expr) -> Expr:
+        """Canonical, and still summed over the classes if the body was (one that stops varying is not)."""
+        made = canonical_expr(body, self.facts)
+        if self.loss.layout == CLASSWISE and varies(body) and not varies(made):
+            return canonical_expr(made * node("num_classes"), self.facts)
+        return made
+
+    def _parts(self) -> Iterator[Expr]:
+        """The body and its larger proper parts that are numbers, largest first, without those already settled."""
+        from lossc.compiler import ops
+
+        body = self.loss.body
+        parts = [n for n in postorder(body) if n.tree_size >= MIN_PART_SIZE and ops.kind_of(n) == ops.REAL_KIND]
+        parts.sort(key=lambda n: -n.tree_size)  # stable: equal sizes stay in the order of the DAG
+        for part in parts[:MAX_PARTS]:
+            if part not in self.settled:
+                yield part
+
+    def _improve(self, part: Expr) -> bool:
+        """Put the best accepted proposal for one part (or the whole) in its place; False if there is none."""
+        test = AcceptTest(self.loss.with_body(part), deadline=self.deadline)
+        settled = True
+        for origin, candidate in self._candidates(part):
+            verdict, body = test.judge(candidate), candidate
+            if verdict.accepted and part is not self.loss.body:
+                verdict, body = self._in_place(part, candidate, verdict)
+                settled = settled and verdict.accepted
+            self.steps.append(
+                Step(origin, part, candidate, verdict.accepted, str(verdict), verdict.check, verdict.numbers)
+            )
+            if verdict.accepted:
+                self.loss = self.loss.with_body(body)
+                return True
+        if settled and self.sympy_usable:
+            self.settled.add(part)
+        return False
+
+    def _in_place(self, part: Expr, better: Expr, verdict: Verdict) -> tuple[Verdict, Expr]:
+        """The test again, on the whole: there a part may share nodes with others, and canonical forms may differ."""
+        body = self._canonical(substitute(self.loss.body, {part: better}))
+        if not cost(body) < cost(self.loss.body):
+            return Verdict(False, "cost", "does not make the whole formula cost less"), body
+        on_whole = AcceptTest(self.loss, deadline=self.deadline).judge(body)
+        return (verdict if on_whole.accepted else on_whole), body
+
+    def _candidates(self, part: Expr) -> list[tuple[str, Expr]]:
+        """SymPy's proposals in canonical form, each once, cheapest first (then in the order of the methods)."""
+        found: dict[Expr, str] = {}
+        for method, proposal in self._proposals(part):
+            made = canonical_expr(proposal, self.facts)
+            if made is not part:
+                found.setdefault(made, f"sympy:{method}")
+        return sorted(((origin, made) for made, origin in found.items()), key=lambda item: cost(item[1]))
+
+    def _proposals(self, part: Expr) -> list[tuple[str, Expr]]:
+        from lossc.compiler.passes.sympy_worker import WORKER, WorkerProblem
+
+        leaves = sorted((n for n in postorder(part) if n.op in (ARG, PARAM, COEF)), key=lambda n: n.op != ARG)
+        roles = {n: "real" if n.op == COEF else self.loss.role_of(n).name for n in leaves}
+        now = time.monotonic()
+        out: list[tuple[str, Expr]] = []
+        try:
+            for proposal in WORKER.proposals(part, roles, now + SYMPY_SHARE * (self.deadline - now)):
+                if proposal.expr is not None:
+                    out.append((proposal.method, proposal.expr))
+                elif part is self.loss.body:
+                    self.notes.append(f"SymPy's `{proposal.method}` gave nothing: {proposal.problem}")
+        except WorkerProblem as problem:
+            self.sympy_usable = False
+            self.notes.append(f"{problem}: kept what was found before")
+        return out
