@@ -66,7 +66,7 @@ def step(model: nn.Module, loss: nn.Module, sgd: SGD, state: TrainState, x: Tens
     A loss or a step that is not finite leaves the weights and sets `failure`. Raises UsageError (L222) if the loss
     cannot take the batch or gives no single number, LossTypeError (L320) if it does not depend on the prediction.
     """
-    params = {k: v.requires_grad_() for k, v in ((k, v.detach()) for k, v in state.params.items())}
+    params = {k: v.detach().requires_grad_() for k, v in state.params.items()}
     buffers = {k: v.clone() for k, v in state.buffers.items()}
     value = _loss_value(loss, functional_call(model, {**params, **buffers}, (x,)), y)
     number = float(value.detach())

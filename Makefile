@@ -1,0 +1,56 @@
+# Everything that is done with this repository. On a bare machine `make demo` and `make test` need Python >= 3.11 and
+# nothing else: the first target that needs it makes the virtual environment .venv, from constraints.txt.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.lossc-ready
+ARGS   :=
+
+BENCHMARKS = $(patsubst benchmarks/%.py,benchmarks.%,$(shell grep -l '^if __name__' benchmarks/*.py))
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint types bench wheel-test ci setup clean distclean
+
+help: ## list the targets
+	@awk 'BEGIN {FS = ":.*## "; print "make TARGET [ARGS=\"...\"] [PYTHON=python3.12]\n"} \
+	  /^[a-z-]+:.*## / {printf "  %-11s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+demo: $(STAMP) ## compile three losses of the thesis, train with the files, show the results
+	@$(BIN)/lossc demo --out out/demo $(ARGS)
+
+test: $(STAMP) ## run the whole test suite, on two cores
+	@$(BIN)/python -m pytest -n 2 $(ARGS)
+
+lint: $(STAMP) ## check style and common mistakes (ruff)
+	@$(BIN)/ruff check . $(ARGS)
+
+types: $(STAMP) ## check types, strictly (mypy)
+	@$(BIN)/mypy $(ARGS)
+
+bench: $(STAMP) ## measure against the budgets; ARGS=--write puts the tables into benchmarks/RESULTS.md
+	@set -e; for module in $(BENCHMARKS); do $(BIN)/python -m $$module $(ARGS); done
+
+wheel-test: $(STAMP) ## build the wheel, install it in a new environment, use it from outside the checkout
+	@.ci/wheel-test $(BIN)/python
+
+ci: ## run all that continuous integration runs
+	@.ci/run
+
+setup: $(STAMP) ## make the virtual environment .venv (done by the others when needed)
+
+clean: ## remove caches, builds and the demo's output
+	rm -rf build dist out *.egg-info src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
+
+distclean: clean ## remove .venv too
+	rm -rf $(VENV)
+
+$(STAMP): pyproject.toml constraints.txt
+	@command -v "$(PYTHON)" >/dev/null || { \
+	  echo "error: there is no '$(PYTHON)'; install Python 3.11 or newer, or say which: make $(MAKECMDGOALS) PYTHON=..." >&2; \
+	  exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "error: lossc needs Python 3.11 or newer, and '$(PYTHON)' is $$("$(PYTHON)" -V 2>&1);" \
+	    "say which to use: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }
+	@"$(PYTHON)" .ci/environment.py $(VENV) $(STAMP)
