@@ -175,7 +175,9 @@ def as_fraction(value: int | float | Fraction | str) -> Fraction:
     if isinstance(value, float):
         if value - value != 0.0:
             raise ValueError(f"a constant must be finite, got {value}")
-        value = repr(value)
+        value = repr(float(value))  # float(): a NumPy scalar has another repr
+    if isinstance(value, str) and (len(value) > 1000 or len(value.lower().partition("e")[2].lstrip("+-0")) > 3):
+        raise ValueError(f"a constant must have at most {MAX_DIGITS} digits and an exponent within ±{MAX_EXP10}")
     number = Fraction(value)
     if not is_writable(number):
         raise ValueError(f"a constant must have at most {MAX_DIGITS} digits and an exponent within ±{MAX_EXP10}")

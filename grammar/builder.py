@@ -185,7 +185,7 @@ class Builder:
             return self._expand(helper, given, where)
         if token.text == self.defining:
             hint = "a helper function is expanded where it is called, so it cannot be recursive"
-            raise LossTypeError("L310", f"`{token.text}` calls itself", token.span, hint=hint)
+            raise LossTypeError("L316", f"`{token.text}` calls itself", token.span, hint=hint)
         record = ops.lookup(token.text)
         if record is None:
             raise complaints.unknown_function(token, self.scope, self.tokens)
@@ -284,7 +284,7 @@ class Builder:
         self.scope.claim(token.text, "a helper function", token.span)
         record = ops.lookup(token.text)
         if record is not None:
-            self._warn("L323", f"`{token.text}` hides the operator of that name", token.span)
+            self._warn("L333", f"`{token.text}` hides the operator of that name", token.span)
         self.defining = token.text
         self.scope.push()
         placeholders = []
@@ -361,7 +361,7 @@ class Builder:
     def _default(self, name: Tok, role: str, default: Value) -> Fraction:
         value, start, end = default
         if value.op != CONST:
-            raise LossTypeError("L309", f"the default of `{name.text}` must be a number", Span(start, end))
+            raise LossTypeError("L317", f"the default of `{name.text}` must be a number", Span(start, end))
         if not (ROLES[role].range.lo <= value.number <= ROLES[role].range.hi):
             raise LossTypeError("L202", f"the default of `{name.text}` must be {ROLES[role].doc}", Span(start, end))
         return value.number
@@ -397,14 +397,14 @@ class Builder:
     def _find_unused(self, head: _Header, nodes: set[Expr], body: Span) -> None:
         for which, what in (("y", "target"), ("f", "prediction")):
             if self.scope.arguments[which] not in nodes:
-                self._warn("L320", f"`{which}` is never used: {head.name} does not depend on the {what}", body)
+                self._warn("L330", f"`{which}` is never used: {head.name} does not depend on the {what}", body)
         level = self.scope.levels[-1]
         for name, span in level.places.items():
             if name not in level.used:
-                self._warn("L321", f"`{name}` is never used", span)
+                self._warn("L331", f"`{name}` is never used", span)
         for name in self.scope.params:
             if param(name) not in nodes:
-                self._warn("L322", f"the hyper-parameter `{name}` is never used", head.span)
+                self._warn("L332", f"the hyper-parameter `{name}` is never used", head.span)
 
     def _warn(self, code: str, message: str, span: Span) -> None:
         if self.warnings is not None:

@@ -290,7 +290,7 @@ def unknown_function(token: Tok, scope: Scope, tokens: list[Tok]) -> LosscError:
         return LossSyntaxError("L010", f"`{name}` is not part of the language", token.span, hint=_PYTHON[name])
     if any(t.type == "HELPER" and t.text == name for t in tokens):
         hint = "helper functions are defined before they are used, so they cannot call each other in a circle"
-        return LossTypeError("L310", f"`{name}` is used before it is defined", token.span, hint=hint)
+        return LossTypeError("L316", f"`{name}` is used before it is defined", token.span, hint=hint)
     guess = nearest(name, scope.function_names())
     record = ops.lookup(guess) if guess else None
     hint = _ELSEWHERE.get(name) or (f"did you mean `{record.signature if record and record.name == guess else guess}`?" if guess else "")
@@ -350,7 +350,7 @@ def unknown_role_option(role: str, which: str) -> LosscError:
     known = roles_for(which)
     guess = nearest(role, known)
     return UsageError(
-        "L204", f"`{_cut(role)}` is not a role of {which}", expected="one of: " + ", ".join(known),
+        "L211", f"`{_cut(role)}` is not a role of {which}", expected="one of: " + ", ".join(known),
         hint=f"did you mean `{guess}`?" if guess else "",
     )  # fmt: skip
 
@@ -381,7 +381,7 @@ def several_losses(found: list[Loss], source: Source) -> LosscError:
     else:
         names = ", ".join(loss.name for loss in found)
         hint = "lossc.parse_file and lossc.grammar.parse_losses read them all"
-        problem = UsageError("L207", f"the text defines {len(found)} losses, not one: {_cut(names, 60)}", hint=hint)
+        problem = UsageError("L214", f"the text defines {len(found)} losses, not one: {_cut(names, 60)}", hint=hint)
     return problem.located(source)
 
 

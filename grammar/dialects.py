@@ -46,8 +46,8 @@ DIALECTS: dict[str, Dialect] = {
 
 
 def dialect_named(name: str) -> Dialect:
-    """The dialect of that name; UsageError (L203) with the known ones if there is none."""
+    """The dialect of that name; UsageError (L210) with the known ones if there is none."""
     found = DIALECTS.get(name)
     if found is None:
-        raise UsageError("L203", f"`{name}` is not a dialect", expected="one of: " + ", ".join(DIALECTS))
+        raise UsageError("L210", f"`{name}` is not a dialect", expected="one of: " + ", ".join(DIALECTS))
     return found

@@ -70,7 +70,7 @@ def parse_losses(
 def parse_file(path: str | Path, *, dialect: str = "lossc", warnings: Warnings | None = None) -> list[Loss]:
     """All losses of a file; a file that holds a bare formula is one loss with the file's name.
 
-    Raises UsageError (L205) if the file cannot be read, is too large, or is not UTF-8.
+    Raises UsageError (L212) if the file cannot be read, is too large, or is not UTF-8.
     """
     path = Path(path)
     text = read_source(path)
@@ -98,13 +98,13 @@ def read_source(path: Path) -> str:
             raw = stream.read(MAX_TEXT + 4)
     except (OSError, ValueError) as problem:
         reason = getattr(problem, "strerror", None) or str(problem)
-        raise UsageError("L205", f"cannot read {path}: {reason}") from None
+        raise UsageError("L212", f"cannot read {path}: {reason}") from None
     if len(raw) > MAX_TEXT + 3:
-        raise UsageError("L205", f"{path} is too large: the limit is {MAX_TEXT:,} bytes")
+        raise UsageError("L212", f"{path} is too large: the limit is {MAX_TEXT:,} bytes")
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as problem:
-        raise UsageError("L205", f"{path} is not UTF-8 text (byte {problem.start})") from None
+        raise UsageError("L212", f"{path} is not UTF-8 text (byte {problem.start})") from None
 
 
 def _parse(
@@ -118,7 +118,7 @@ def _parse(
 
 def _run(text: str, options: Options, dialect: str, source: Source, warnings: Warnings | None) -> Any:
     if not isinstance(text, str):
-        raise UsageError("L206", f"a formula must be a text, got {type(text).__name__}")
+        raise UsageError("L213", f"a formula must be a text, got {type(text).__name__}")
     table = dialect_named(dialect)
     from lossc.grammar import engine
 

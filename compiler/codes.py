@@ -1,0 +1,210 @@
+"""Every complaint of lossc by its code: what it means, an example, what to do. `lossc explain L012` prints these.
+
+L0xx  the text is not a loss           L2xx  the call is at fault, not the loss
+L1xx  a limit is exceeded              L3xx  the loss is well written, but means nothing
+L33x  warnings                         L9xx  lossc is at fault
+
+A test compares this table with the codes that the source uses.
+"""
+
+from __future__ import annotations
+
+CODES: dict[str, str] = {
+    "L001": """A character that is no sign of the language.
+Example: `|y - f|`, `y × f`, `n!`
+Formulas are written in ASCII: abs(x) for |x|, `*` for ×, `^2` for ². Comments and docstrings may hold any text.""",
+    "L002": """A control character, an invisible character, or bytes that are not UTF-8.
+Example: a zero-width space that came along with a formula copied from a web page.
+Type the marked place again.""",
+    "L003": """A word or sign that cannot stand at its place.
+Example: `log(y,)`, `a < b < c`
+The message says what could stand there.""",
+    "L004": """Brackets that do not match.
+Example: `log(y`, `y)`, `(y]`
+Every `(` needs a `)`, every `[` a `]`, in the right order.""",
+    "L005": """An operator is missing between two operands: nothing is multiplied by standing side by side.
+Example: `2y`, `(y - f)(y + f)`
+Write `2*y`, `(y - f)*(y + f)`.""",
+    "L006": """An operand or the formula itself is missing.
+Example: `y +`, `log()*2`, a definition without a formula
+Write the expression that the operator, bracket or header still waits for.""",
+    "L007": """A single `=` inside an expression.
+Example: `where(y = 1, a, b)`
+`==` compares; `name = ...` at the beginning of a line names a value.""",
+    "L008": """Something that begins like a number and is none.
+Example: `1.2.3`, `0x10`, `1_000`, `2e`
+Numbers are decimal: 2, 0.5, .5, 1e-7.""",
+    "L009": """The header of a definition is not well formed.
+Example: `loss huber(y: real, f: real, delta: positive = 1.0):`
+The form is `loss name(y: role, f: role; delta: positive = 1.0):`, with the hyper-parameters after a `;`.""",
+    "L010": """Python that is not part of the language.
+Example: `np.log(y)`, `a if c else b`, `'text'`
+Functions are called by their plain names; where(condition, a, b) chooses; nothing is imported or indexed.""",
+    "L011": """The text is empty, or holds comments and helper functions only.
+Example: an empty file
+Write a formula such as `(y - f)^2`.""",
+    "L013": """A definition goes on after its formula.
+Example: a line that begins with `*`, or two formulas in one definition
+A line ends a statement. Put brackets around a formula that takes several lines, and named values before it.""",
+    "L020": """The text is not JSON.
+Example: a file that was cut off
+Write it again with `loss.to_json()`.""",
+    "L021": """The JSON is not the JSON form of a loss.
+Example: a key is missing, a node refers to one after it, a constant is a float
+docs/language.md describes the form; constants are exact numbers written as text.""",
+    "L022": """The JSON form has a version that this lossc does not read.
+Example: `{"lossc": 2, ...}`
+Use the version of lossc that wrote it, or print the loss as text there.""",
+    "L101": """The text is longer than 10,000 bytes.
+Split a file of many definitions into several files.""",
+    "L102": """The text has more than 4,000 tokens (numbers, names and signs).
+Name the parts that repeat, or write a helper function.""",
+    "L103": """The text is nested more than 100 levels deep, counting open brackets and the minus signs and powers that wait for
+their operand.
+Example: 5,000 parentheses
+Name a part on a line of its own: `e = y - f`.""",
+    "L104": """The formula has more than 2,000 nodes once named values and helper functions are written out.
+Example: `b = a*a`, `c = b*b`, `d = c*c`, ... doubles with every line
+Write a smaller formula.""",
+    "L105": """A number has more than 40 digits, or an exponent beyond ±400.
+Example: `1e999999999`
+No target holds more than 17 digits and exponents of ±308: shorten it.""",
+    "L106": """A constant exponent beyond ±64.
+Example: `x^100`, `9**9**9**9`
+Write exp(100*log(x)), which is x^100 for x > 0.""",
+    "L107": """More than 64 hyper-parameters.
+Write constants for those that never change.""",
+    "L108": """A name of more than 64 characters.
+Choose a shorter one.""",
+    "L109": """The index of a coefficient is beyond 999,999.
+Coefficients are numbered from 0: phi[0], phi[1], ...""",
+    "L110": """Calls of helper functions build more than 40,000 nodes before anything is left out.
+Example: a large helper function that is called a hundred times
+Name its value once and use the name.""",
+    "L111": """The formula is too large to print: more than 200,000 nodes as a tree, although its shared form may be small.
+Example: a second derivative of a very large formula
+Use the JSON form (`loss.to_json()`), or emit it: both keep what is shared.""",
+    "L112": """The JSON form is too long, too deep, or stands for too large a loss.
+The limits are 2,000,000 characters, 50,000 nodes, and 10,000,000 nodes once unfolded.""",
+    "L201": """A hyper-parameter that the loss does not declare.
+Example: `--set delta=2` for a loss without `delta`
+`lossc show` prints the header with the names that it has.""",
+    "L202": """A value that a hyper-parameter cannot have.
+Example: `delta = -1` where the header says `delta: positive`
+Give a number that suits the role.""",
+    "L203": """Derivatives of order 1 and 2 are offered.
+Example: `loss.grad("f", order=3)`
+Differentiate the result again.""",
+    "L204": """The time limit for simplifying is not between 0 and 3,600 seconds.
+Example: `loss.simplify(timeout=-1)`""",
+    "L210": """A dialect that does not exist.
+Example: `--dialect evo`
+The dialects are lossc, evomal (the thesis's protected operators) and public (its public code's clamped ones).""",
+    "L211": """A role, given beside the formula, that y or f cannot have.
+Example: `lossc.parse("y - f", y="one-hot")`
+docs/language.md lists the roles: real, positive, count, binary, sign, onehot, prob, logit.""",
+    "L212": """A file that cannot be read as a text of the language.
+Example: it does not exist, is larger than 10,000 bytes, or is not UTF-8""",
+    "L213": """The formula is not a text.
+Example: `lossc.parse(3)`
+Pass a string.""",
+    "L214": """One loss was wanted, and the text defines several.
+Example: `lossc.parse` of a file with two definitions
+`lossc.parse_file` and `lossc.grammar.parse_losses` give them all.""",
+    "L220": """A data set that does not exist.
+Example: `lossc train mse --task diabets`
+The message lists those that there are.""",
+    "L221": """A task, or a size of a task, that does not exist.
+Example: `lossc train mse --task mnist-1d`
+The message lists those that there are.""",
+    "L222": """The loss does not suit the task or the training loop.
+Example: a loss with `y: onehot` for a regression task
+Declare other roles, or choose another task.""",
+    "L223": """A setting of a training run that cannot be.
+Example: `--lr 0`, `--steps -1`
+Give a positive number.""",
+    "L224": """A comparison without seeds, or with a seed that stands twice.
+Example: `--seeds 1,1`
+Each seed is one pair of runs: give each once.""",
+    "L230": """An input that cannot be read.
+Example: a file that does not exist, standard input that is empty
+Give a formula, the path of a `.loss` or `.json` file, or the name of a loss.""",
+    "L231": """A name that is no formula, no file and no named loss.
+Example: `lossc show pseudo_hubber`
+`lossc list` shows the named losses.""",
+    "L232": """The part of a file that was asked for is not there, or none was asked for and there are several.
+Example: `losses/robust.loss:huber`
+The message lists the losses of the file.""",
+    "L233": """An output that cannot be written. Nothing was left behind.
+Example: a folder that does not exist, a full disk
+Choose another path.""",
+    "L234": """A file that would be overwritten.
+Give `--force`, or another path.""",
+    "L235": """An option or command that cannot be.
+Example: `lossc compil`, `--y onhot`
+`lossc COMMAND --help` shows examples.""",
+    "L236": """An option whose text cannot be read.
+Example: `--set delta:2`
+The form is `--set delta=2`.""",
+    "L237": """A Python file where a formula is wanted.
+Example: `lossc show mse.py`
+Only `lossc train` takes an emitted file.""",
+    "L301": """A function that does not exist.
+Example: `lgo(y)`
+docs/language.md lists all functions; `name(a) = ...` on a line of its own defines one.""",
+    "L302": """A function with too few or too many arguments.
+Example: `clamp(y, 1)`
+The message shows how it is called.""",
+    "L303": """A condition where a number belongs, or the other way round.
+Example: `(y > f)*2`, `where(y, 1, 0)`
+where(condition, a, b) makes a number of a condition: `where(y > f, 1, 0)*2`.""",
+    "L304": """A name or index that is not well formed.
+Example: `phi[1.5]`, a hyper-parameter named `my-delta`
+Names are ASCII letters, digits and underscores, not beginning with a digit.""",
+    "L305": """A role that does not exist, or that this argument cannot have.
+Example: `loss ce(y: one_hot, f: prob):`
+The message lists the roles; docs/language.md says what each promises.""",
+    "L306": """Two hyper-parameters with one name.
+Rename one of them.""",
+    "L307": """A hyper-parameter that is used, but not declared.
+Declare it in the header: `loss name(y, f; delta: positive = 1.0):`""",
+    "L308": """A name that stands for nothing at its place.
+Example: `delta*(y - f)` without a hyper-parameter `delta`
+Declare it in the header, with params={"delta": 1.0} or with --param delta=1.0; name a value before it is used.""",
+    "L309": """A name that means something already.
+Example: `y = 2`, `target = y - f`, the same name defined twice
+Choose another one. The constants pi, e, eps and C may be hidden; y, f and their other names may not.""",
+    "L310": """An operator without a derivative in closed form.
+Example: the derivative of trigamma
+Differentiate less often, or let automatic differentiation do it.""",
+    "L311": """A division of two numbers by zero.
+Example: `1/0`
+Use a divisor other than 0.""",
+    "L312": """A function without its arguments, or a value that is called like a function.
+Example: `log*y`, `y(2)`
+Write `log(y)`; to multiply, write `y*(2)`.""",
+    "L313": """A name that begins with two underscores.
+Example: `__import__('os')`
+Such names are reserved. Nothing of a formula is ever evaluated as Python.""",
+    "L316": """A helper function that calls itself, or is used before it is defined.
+Example: `g(a) = g(a - 1)`
+Helper functions are expanded where they are called, so they cannot be recursive: define each before it is used.""",
+    "L317": """The default of a hyper-parameter is not a number.
+Example: `loss huber(y, f; delta = y):`
+Write a number such as 1.0, 1e-3 or 1/3.""",
+    "L320": """There is nothing to learn: the loss does not depend on the prediction.
+Example: training with `y^2`
+Write a formula with f in it.""",
+    "L330": """Warning: y or f is never used, so the loss does not depend on the target or the prediction.
+Example: `f^2`
+Right for a regulariser; otherwise a slip.""",
+    "L331": """Warning: a named value or helper function is never used.
+Leave it out.""",
+    "L332": """Warning: a hyper-parameter is declared and never used.
+Leave it out of the header.""",
+    "L333": """Warning: a helper function hides the operator of the same name.
+Example: `log(a) = plog(a)`
+Right if it is meant; otherwise choose another name.""",
+    "L900": """A bug in lossc.
+Please report it with the command that showed it; LOSSC_DEBUG=1 in the environment shows the traceback.""",
+}
