@@ -11,7 +11,6 @@ the identities of every operator, under the facts that the roles state. What it 
 from __future__ import annotations
 
 from collections.abc import Callable
-from fractions import Fraction
 
 from lossc.compiler.facts import Facts
 from lossc.compiler.ir import CONST, LEAF_OPS, ONE, TWO, Expr, const, fold, node, postorder, rebuild
@@ -19,7 +18,7 @@ from lossc.compiler.loss import Loss
 from lossc.compiler.passes.canonical.identities import apply
 from lossc.compiler.passes.canonical.powers import power
 from lossc.compiler.passes.canonical.products import Product
-from lossc.compiler.passes.canonical.sums import Terms, add_term, build_sum
+from lossc.compiler.passes.canonical.sums import TooLong, collect
 
 _SUM, _PRODUCT = frozenset({"add", "sub", "neg"}), frozenset({"mul", "div"})
 
@@ -30,8 +29,14 @@ def canonicalize(loss: Loss) -> Loss:
 
 
 def canonical_expr(root: Expr, facts: Facts) -> Expr:
-    """The canonical form of an expression under `facts`. Idempotent; two forms are the same object if they agree."""
-    return polish(_Canonicalizer(facts).run(root))
+    """The canonical form of an expression under `facts`. Idempotent; two forms are the same object if they agree.
+
+    A formula whose exact numbers outgrow the limit of literals where nothing can be left unfolded is returned as it is.
+    """
+    try:
+        return polish(_Canonicalizer(facts).run(root))
+    except TooLong:
+        return root
 
 
 class _Canonicalizer:
@@ -63,32 +68,17 @@ class _Canonicalizer:
 
     def _sum(self, root: Expr) -> Expr:
         """Collect the terms of a whole region of + and -, each shared node once, then of what its leaves became."""
-        terms: Terms = {}
-        constant = Fraction(0)
         weights: dict[Expr, int] = {root: 1}
+        items: dict[Expr, int] = {}
         for here in reversed(_region(root, _SUM)):
             n = weights[here]
-            if here.op in _SUM:
-                signs = (-1,) if here.op == "neg" else (1, 1 if here.op == "add" else -1)
-                for a, s in zip(here.args, signs, strict=True):
-                    weights[a] = weights.get(a, 0) + s * n
-            else:
-                constant += self._spread(terms, self.done[here], Fraction(n))
-        return build_sum(terms, constant, self.facts)
-
-    def _spread(self, terms: Terms, x: Expr, n: Fraction) -> Fraction:
-        """Add n*x for a canonical x, opening it if it is a sum itself and n is ±1 (an expansion never multiplies)."""
-        if x.op not in ("add", "sub") or abs(n) != 1:
-            return add_term(terms, x, n)
-        constant = Fraction(0)
-        stack = [(x, n)]
-        while stack:
-            here, c = stack.pop()
-            if here.op in ("add", "sub"):
-                stack += [(here.args[0], c), (here.args[1], c if here.op == "add" else -c)]
-            else:
-                constant += add_term(terms, here, c)
-        return constant
+            if here.op not in _SUM:
+                items[self.done[here]] = items.get(self.done[here], 0) + n
+                continue
+            signs = (-1,) if here.op == "neg" else (1, 1 if here.op == "add" else -1)
+            for a, s in zip(here.args, signs, strict=True):
+                weights[a] = weights.get(a, 0) + s * n
+        return collect(items, self.facts)
 
     def _product(self, root: Expr) -> Expr:
         """Collect the factors of a whole region of * and /, counted above and below the bar."""

@@ -6,7 +6,6 @@ Each special rule keeps the domain: it fires only where the right side is define
 from __future__ import annotations
 
 from collections.abc import Callable
-from fractions import Fraction
 
 from lossc.compiler import ops
 from lossc.compiler.facts import Facts
@@ -15,23 +14,17 @@ from lossc.compiler.ir import CONST, HALF, ONE, ZERO, Expr, const, node
 from lossc.compiler.loss import varies
 from lossc.compiler.passes.canonical.order import sort_key
 from lossc.compiler.passes.canonical.powers import absolute, power, product, root
-from lossc.compiler.passes.canonical.sums import Terms, add_term, build_sum, negate, sign_normal, split_coefficient
+from lossc.compiler.passes.canonical.sums import collect, negate, sign_normal, split_coefficient
 
 Rule = Callable[[tuple[Expr, ...], Facts], Expr | None]
 
 
 def total_sum(facts: Facts, *parts: tuple[Expr, int]) -> Expr:
     """The canonical sum of canonical parts with whole multiplicities."""
-    terms: Terms = {}
-    constant = Fraction(0)
-    stack = [(x, n) for x, n in parts]
-    while stack:
-        x, n = stack.pop()
-        if x.op in ("add", "sub"):
-            stack += [(x.args[0], n), (x.args[1], n if x.op == "add" else -n)]
-        else:
-            constant += add_term(terms, x, Fraction(n))
-    return build_sum(terms, constant, facts)
+    items: dict[Expr, int] = {}
+    for x, n in parts:
+        items[x] = items.get(x, 0) + n
+    return collect(items, facts)
 
 
 def apply(op: str, args: tuple[Expr, ...], facts: Facts) -> Expr:

@@ -34,6 +34,7 @@ class Product:
     def __init__(self, facts: Facts) -> None:
         self.facts = facts
         self.coefficient = Fraction(1)
+        self.numbers: dict[Expr, int] = {}
         self.powers: dict[Expr, _Count] = {}
         self.exponents: list[tuple[Expr, int]] = []
         self.nowhere = False
@@ -60,16 +61,23 @@ class Product:
                 self._base(here, up, down, under)
 
     def _number(self, here: Expr, up: int, down: int, under: bool) -> None:
-        number = here.number
-        if number == 0 and under:
+        if here.number == 0 and under:
             self.nowhere = True
+        elif abs(here.number) == 1:
+            self.coefficient *= here.number ** ((up + down) % 2)
+        else:
+            self.numbers[here] = self.numbers.get(here, 0) + up - down
+
+    def _fold_numbers(self) -> None:
+        """All numbers into the coefficient if that stays a writable literal; else they stay as they are."""
+        total = self.coefficient
+        for here, n in sorted(self.numbers.items(), key=lambda item: item[0].number):
+            total = total * here.number**n if abs(n) <= MAX_POWER and fits(total) else Fraction(1, 3**100)
+        if fits(total):
+            self.coefficient = total
             return
-        if abs(up - down) <= MAX_POWER:
-            total = self.coefficient * number ** (up - down)
-            if fits(total):
-                self.coefficient = total
-                return
-        self._base(here, up, down, under)
+        for here, n in self.numbers.items():
+            self.powers[here] = _Count(max(n, 0), max(-n, 0), False)
 
     def _base(self, here: Expr, up: int, down: int, under: bool) -> None:
         if here.op == "exp":
@@ -87,6 +95,7 @@ class Product:
 
         while self.exponents or self._merge_roots():
             self._merge_exponentials()
+        self._fold_numbers()
         if self.nowhere:
             return node("div", ONE, ZERO)
         if self.coefficient == 0:

@@ -6,6 +6,7 @@ base is certainly defined, else it stays as `0*base`, so that no domain is silen
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from fractions import Fraction
 
 from lossc.compiler.facts import Facts
@@ -67,12 +68,72 @@ def _terminates(c: Fraction) -> bool:
     return d == 1
 
 
+def collect(items: Mapping[Expr, int], facts: Facts) -> Expr:
+    """The canonical form of Σ n*x over canonical x (sums among them are opened where n is ±1, never multiplied out).
+
+    Where collecting would make a number too long to write, the terms are only put in order.
+    """
+    opened: dict[Expr, int] = {}
+    for x, n in items.items():
+        for part, sign in _parts(x) if abs(n) == 1 else [(x, 1)]:
+            opened[part] = opened.get(part, 0) + sign * n
+    terms: Terms = {}
+    constant = Fraction(0)
+    try:
+        for x, n in opened.items():
+            constant = _checked(constant + add_term(terms, x, Fraction(n)))
+        return build_sum(terms, constant, facts)
+    except TooLong:
+        return _only_ordered(opened)
+
+
+class TooLong(ArithmeticError):
+    """An exact number has outgrown what a literal can hold."""
+
+
+def _checked(number: Fraction) -> Fraction:
+    if not fits(number):
+        raise TooLong
+    return number
+
+
+def _only_ordered(items: Mapping[Expr, int]) -> Expr:
+    """The sum with its terms in order, like terms not collected."""
+    pieces = []
+    for x, n in items.items():
+        if x.op == CONST and fits(x.number * n):
+            pieces.append(const(x.number * n))
+        elif n:
+            pieces.append(x if n == 1 else node("neg", x) if n == -1 else node("mul", const(_checked(Fraction(n))), x))
+    pieces.sort(key=sort_key)
+    out = pieces[0] if pieces else ZERO
+    for piece in pieces[1:]:
+        out = node("add", out, piece)
+    return out
+
+
+def _parts(x: Expr) -> list[tuple[Expr, int]]:
+    """The signed terms of a canonical sum."""
+    out: list[tuple[Expr, int]] = []
+    stack = [(x, 1)]
+    while stack:
+        here, sign = stack.pop()
+        if is_sum(here):
+            stack.append((here.args[0], sign))
+            stack.append((here.args[1], sign if here.op == "add" else -sign))
+        elif here.op == "neg":
+            stack.append((here.args[0], -sign))
+        else:
+            out.append((here, sign))
+    return out
+
+
 def add_term(terms: Terms, x: Expr, times: Fraction) -> Fraction:
     """Add times*x to the terms; returns what it adds to the constant."""
     c, base = split_coefficient(x)
     if base is ONE:
         return c * times
-    terms[base] = terms.get(base, Fraction(0)) + c * times
+    terms[base] = _checked(terms.get(base, Fraction(0)) + c * times)
     return Fraction(0)
 
 
@@ -100,9 +161,9 @@ def _unfold(terms: Terms, constant: Fraction) -> tuple[Terms, Fraction]:
     out: Terms = {}
     for base, c in terms.items():
         inner, plain = sum_terms(base) if abs(c) == 1 else ({base: Fraction(1)}, Fraction(0))
-        constant += c * plain
+        constant = _checked(constant + c * plain)
         for b, k in inner.items():
-            out[b] = out.get(b, Fraction(0)) + c * k
+            out[b] = _checked(out.get(b, Fraction(0)) + c * k)
     return _unfold(out, constant)
 
 
@@ -147,14 +208,8 @@ def sum_terms(x: Expr) -> tuple[Terms, Fraction]:
     """The terms and the constant of a canonical expression."""
     terms: Terms = {}
     constant = Fraction(0)
-    stack = [(x, 1)]
-    while stack:
-        here, sign = stack.pop()
-        if here.op in ("add", "sub"):
-            stack.append((here.args[0], sign))
-            stack.append((here.args[1], sign if here.op == "add" else -sign))
-        else:
-            constant += add_term(terms, here, Fraction(sign))
+    for part, sign in _parts(x):
+        constant = _checked(constant + add_term(terms, part, Fraction(sign)))
     return terms, constant
 
 
@@ -165,7 +220,10 @@ def is_sum(x: Expr) -> bool:
 def negate(x: Expr, facts: Facts) -> Expr:
     """The canonical form of -x, for a canonical x."""
     if is_sum(x):
-        terms, constant = sum_terms(x)
+        try:
+            terms, constant = sum_terms(x)
+        except TooLong:
+            return _only_ordered({part: -sign for part, sign in _parts(x)})
         return build_sum({b: -c for b, c in terms.items()}, -constant, facts)
     return _negated(x)
 
@@ -175,7 +233,10 @@ def sign_normal(x: Expr, facts: Facts) -> tuple[int, Expr]:
     if not is_sum(x):
         c, base = split_coefficient(x)
         return (-1, scale(-c, base)) if c < 0 else (1, x)
-    terms, constant = sum_terms(x)
+    try:
+        terms, constant = sum_terms(x)
+    except TooLong:
+        return 1, x
     signs = [(-1, c) for c in ([constant] if constant else [])]
     signs += [(0, c) for _, c in sorted(terms.items(), key=lambda item: sort_key(item[0])) if c]
     negative = sum(c < 0 for _, c in signs)
