@@ -132,10 +132,18 @@ class Product:
             self.put(grown, 1, 0)
 
     def _merge_roots(self) -> bool:
-        """|x|^2 is x^2, sqrt(x)^2 is x (for x known to be >= 0), and so on, where a base stands on one side only."""
+        """|x|*sign(x) is x, |x|^2 is x^2, sqrt(x)^2 is x (for x known to be >= 0): where a base stands on one side."""
         from lossc.compiler.passes.canonical.powers import merged_power
 
         changed = False
+        for base in [b for b in self.powers if b.op == "sign"]:
+            size, sign = node("abs", base.args[0]), self.powers[base]
+            if size in self.powers and not (sign.down or self.powers[size].down):
+                del self.powers[base]
+                self._drop_one(size)
+                self._drop_one(base, sign)
+                self.put(base.args[0], 1, 0)
+                changed = True
         for base, count in list(self.powers.items()):
             n = max(count.up, count.down)
             if n > 1 and min(count.up, count.down) == 0:
@@ -145,6 +153,12 @@ class Product:
                     self.put(merged, int(count.up > 0), int(count.down > 0), count.under)
                     changed = True
         return changed
+
+    def _drop_one(self, base: Expr, count: _Count | None = None) -> None:
+        """Take one factor `base` off the top."""
+        old = count if count is not None else self.powers.pop(base)
+        if old.up > 1:
+            self.powers[base] = old._replace(up=old.up - 1)
 
     def _cancel(self, base: Expr, count: _Count) -> tuple[int, int]:
         net = count.up - count.down
