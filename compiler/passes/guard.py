@@ -1,0 +1,180 @@
+"""Guards: values unchanged, and a finite, right gradient from reverse mode wherever the value is finite.
+
+Autograd multiplies by local slopes. Where a slope is infinite (sqrt at 0) or undefined (the unused branch of a
+`where`), 0 * inf is NaN although the formula has a value, and often a derivative (reference/numerics.md, G1, G3, G4,
+G13: the gradient of abs(log(sqrt(y*f) + eps)) at y = 0). Two rewrites cure it, both of the double-where form:
+
+G1, G4, G11   op(x) singular at a point: where(x is there, value there, op(where(x is there, harmless, x))). The slope
+              at the point itself is then 0.
+G3            where(c, a, b) with a branch that may fail off its side: inside the branch, y and f are replaced by a safe
+              point wherever the other branch is taken.
+
+Facts decide what needs none. Run last: guards hide patterns from other passes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from lossc.compiler import ops
+from lossc.compiler.facts import Facts
+from lossc.compiler.interval import TINY, Interval, up
+from lossc.compiler.ir import ARG, CONST, HALF, LEAF_OPS, ONE, TWO, ZERO, Expr, node, postorder, rebuild
+from lossc.compiler.loss import Loss
+from lossc.compiler.ops import call
+from lossc.compiler.passes.branches import LEAST, mask_branch
+from lossc.compiler.passes.rewrite import Applied
+
+
+class GuardFacts(Facts):
+    """Facts that also see through guards: in where(x == 0, 1, x) and where(x > 0, x, 1) the value is not 0."""
+
+    def _refine(self, here: Expr, found: Interval) -> Interval:
+        found = super()._refine(here, found)
+        if here.op != "where":
+            return found
+        condition, then, otherwise = here.args
+        if condition.op in ("eq", "ne") and ZERO in condition.args:
+            x = condition.args[1] if condition.args[0] is ZERO else condition.args[0]
+            kept, constant = (otherwise, then) if condition.op == "eq" else (then, otherwise)
+            at = self._done[constant]
+            if kept is x and at.lo >= LEAST and self._done[x].lo >= 0:
+                return Interval(max(found.lo, TINY), found.hi, found.total)
+        if condition.op in ("lt", "le", "gt", "ge"):
+            low, x = condition.args if condition.op in ("lt", "le") else reversed(condition.args)
+            least = self._done[low].lo
+            least = up(least) if condition.op in ("lt", "gt") else least
+            if x is then:
+                return Interval(max(found.lo, min(least, self._done[otherwise].lo)), found.hi, found.total)
+        return found
+
+    def surely_nonzero(self, x: Expr) -> bool:
+        """Nonzero by role, by a guard, or by a bound that no dtype rounds away."""
+        if _is_guarded(x):
+            return True
+        bound = self.range(x)
+        least = max(bound.lo, -bound.hi)
+        return least >= LEAST or least == TINY
+
+
+def _is_guarded(x: Expr) -> bool:
+    """Whether x is where(v == 0, k, v) with a constant k that is not 0."""
+    if x.op != "where" or x.args[0].op != "eq":
+        return False
+    condition, there, kept = x.args
+    return condition.args == (kept, ZERO) and there.op == CONST and there.number != 0
+
+
+# -- singular points (G1, G4, G11) ------------------------------------------------------------------------------------
+
+Cure = tuple[Expr, Expr, tuple[Expr, ...]]
+"""When the argument is at the point; the value there; harmless arguments to use instead."""
+
+
+def _at_zero(x: Expr) -> Cure:
+    at = call("eq", x, ZERO)
+    return at, ZERO, (call("where", at, ONE, x),)
+
+
+def _power(x: Expr, p: Expr) -> Cure:
+    """Only 0 < p < 1 is singular at 0; where p is known at run time only, the condition says so too."""
+    steep = x if p.op == CONST else call("where", call("lt", call("abs", p - HALF), HALF), x, ONE)
+    at = call("eq", steep, ZERO)
+    return at, ZERO, (call("where", at, ONE, x), p)
+
+
+def _hypotenuse(x: Expr, y: Expr) -> Cure:
+    at = call("eq", call("max", call("abs", x), call("abs", y)), ZERO)
+    return at, ZERO, (call("where", at, ONE, x), y)
+
+
+def _inverse_sine(x: Expr) -> Cure:
+    at = call("eq", call("abs", x), ONE)
+    return at, call("sign", x) * (call("pi") / 2), (call("where", at, ZERO, x),)
+
+
+def _inverse_cosine(x: Expr) -> Cure:
+    at, value, safe = _inverse_sine(x)
+    return at, call("pi") / 2 - value, safe
+
+
+def _inverse_hyperbolic_cosine(x: Expr) -> Cure:
+    at = call("eq", x, ONE)
+    return at, ZERO, (call("where", at, TWO, x),)
+
+
+def _xlogy(x: Expr, y: Expr) -> Cure:
+    """At x = 0 the value is 0 whatever y is, but the slopes log(y) and x/y exist for y > 0 only."""
+    at = call("le", call("where", call("eq", x, ZERO), y, ONE), ZERO)
+    return at, ZERO, (x, call("where", at, ONE, y))
+
+
+CURES: dict[str, tuple[str, Callable[..., Cure]]] = {
+    "sqrt": ("G1", _at_zero),
+    "pow": ("G4", _power),
+    "hypot": ("G1", _hypotenuse),
+    "asin": ("G11", _inverse_sine),
+    "acos": ("G11", _inverse_cosine),
+    "acosh": ("G11", _inverse_hyperbolic_cosine),
+    "xlogy": ("G7", _xlogy),
+}
+"""Rule id and cure of every operator with a singular point. A test holds this table and the records together."""
+
+
+def _singular(here: Expr, facts: GuardFacts) -> bool:
+    """Whether an argument may sit where the value is finite and a slope is not."""
+    if here.op == "xlogy":
+        x, y = here.args
+        return 0 in facts.range(x) and facts.range(y).lo <= 0
+    points = ops.record(here).singular(*here.args)
+    return any(not facts.surely_nonzero(p) for p in points)
+
+
+# -- the pass ---------------------------------------------------------------------------------------------------------
+
+
+def guard(loss: Loss) -> Loss:
+    """The same loss with guards where they are needed: equal values, and a finite gradient wherever the value is."""
+    return guard_report(loss)[0]
+
+
+def guard_report(loss: Loss) -> tuple[Loss, list[Applied]]:
+    """`guard`, with the list of what was guarded, and by which rule."""
+    facts = GuardFacts(loss)
+    body, masked = _rewrite_live(loss.body, lambda here: _mask_branches(here, loss, facts))
+    body, cured = _rewrite_live(body, lambda here: _cure(here, facts))
+    return loss.with_body(body), [*masked, *cured]
+
+
+def _rewrite_live(root: Expr, step: Callable[[Expr], tuple[str, Expr] | None]) -> tuple[Expr, list[Applied]]:
+    """Bottom-up, apply `step` to every operation that y or f enters."""
+    done: dict[Expr, Expr] = {}
+    live: set[Expr] = set()
+    applied: list[Applied] = []
+    for here in postorder(root):
+        made = rebuild(here, (done[a] for a in here.args))
+        if here.op == ARG or any(a in live for a in here.args):
+            live.add(here)
+            found = step(made) if here.op not in LEAF_OPS else None
+            if found is not None:
+                rule, made = found
+                applied.append(Applied(rule, here))
+        done[here] = made
+    return done[root], applied
+
+
+def _mask_branches(here: Expr, loss: Loss, facts: GuardFacts) -> tuple[str, Expr] | None:
+    if here.op != "where":
+        return None
+    condition, then, otherwise = here.args
+    then = mask_branch(then, condition, True, loss, facts)
+    otherwise = mask_branch(otherwise, condition, False, loss, facts)
+    return None if (then, otherwise) == here.args[1:] else ("G3", node("where", condition, then, otherwise))
+
+
+def _cure(here: Expr, facts: GuardFacts) -> tuple[str, Expr] | None:
+    if here.op not in CURES or not _singular(here, facts):
+        return None
+    rule, cure = CURES[here.op]
+    at, value, safe = cure(*here.args)
+    return rule, node("where", at, value, node(here.op, *safe))

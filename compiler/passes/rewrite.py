@@ -1,0 +1,98 @@
+"""Rewrite rules as data, and the one engine that applies them.
+
+A rule is a pair of patterns, written as expressions over the wildcards A and B (`Rule("V4", before=log(sigmoid(A)),
+after=logsigmoid(A), ...)`). A wildcard stands for any expression, the same one wherever it occurs; the arguments of
+commutative operators match in either order. Rules cite reference numbers (V1-V34) and say what makes them safe.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from lossc.compiler import ops
+from lossc.compiler.ir import LEAF_OPS, Expr, param, postorder, rebuild, substitute
+
+A, B = param("?a"), param("?b")
+"""The wildcards. No hyper-parameter can have these names."""
+
+Bindings = dict[Expr, Expr]
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """`before` becomes `after`, for every value of the wildcards; `why` says what that gains and why they are equal."""
+
+    id: str
+    before: Expr
+    after: Expr
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """One thing that a pass did: the id of the rule, and the expression that it changed."""
+
+    rule: str
+    where: Expr
+
+
+def match(pattern: Expr, here: Expr) -> Bindings | None:
+    """What the wildcards must stand for so that `pattern` is `here`; None if it cannot be."""
+    return _match([(pattern, here)], {})
+
+
+def _match(todo: list[tuple[Expr, Expr]], bound: Bindings) -> Bindings | None:
+    """Match all pairs; recursion is only over the two orders of a commutative node of the (small) pattern."""
+    todo, bound = list(todo), dict(bound)
+    while todo:
+        pattern, here = todo.pop()
+        if pattern is here:
+            continue
+        if pattern in (A, B):
+            if bound.setdefault(pattern, here) is not here:
+                return None
+            continue
+        if pattern.op != here.op or pattern.op in LEAF_OPS or len(pattern.args) != len(here.args):
+            return None
+        if ops.OPS[pattern.op].commutative:
+            first, second = here.args
+            for pair in ((first, second), (second, first)):
+                found = _match([*todo, *zip(pattern.args, pair, strict=True)], bound)
+                if found is not None:
+                    return found
+            return None
+        todo += zip(pattern.args, here.args, strict=True)
+    return bound
+
+
+def rewrite(root: Expr, rules: Sequence[Rule]) -> tuple[Expr, list[Applied]]:
+    """Apply the rules bottom-up, the first that matches at each node, until none does; and say what was applied."""
+    index = _by_operator(rules)
+    done: dict[Expr, Expr] = {}
+    applied: list[Applied] = []
+    for here in postorder(root):
+        made = rebuild(here, (done[a] for a in here.args))
+        found = _step(made, index)
+        while found is not None:
+            rule, after = found
+            applied.append(Applied(rule.id, made))
+            made = after
+            found = _step(made, index)
+        done[here] = made
+    return done[root], applied
+
+
+def _step(here: Expr, index: dict[str, list[Rule]]) -> tuple[Rule, Expr] | None:
+    for rule in index.get(here.op, ()):
+        bound = match(rule.before, here)
+        if bound is not None:
+            return rule, substitute(rule.after, bound)
+    return None
+
+
+def _by_operator(rules: Iterable[Rule]) -> dict[str, list[Rule]]:
+    index: dict[str, list[Rule]] = {}
+    for rule in rules:
+        index.setdefault(rule.before.op, []).append(rule)
+    return index
