@@ -39,6 +39,7 @@ def median(action: Callable[[], object], repeats: int) -> float:
 
 
 def command(*arguments: str) -> Callable[[], object]:
+    """A function that runs `lossc ARGUMENTS` in a new process."""
     script = Path(sys.executable).with_name("lossc")
     start = [str(script)] if script.exists() else [sys.executable, "-m", "lossc"]
 
@@ -94,6 +95,7 @@ def table(rows: list[tuple[str, float, str]]) -> str:
 
 
 def main() -> None:
+    """Measure, print, and (on request) write the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--write", action="store_true", help="put the table into benchmarks/RESULTS.md")
     parser.add_argument("--repeats", type=int, default=11)

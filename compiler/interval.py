@@ -58,6 +58,7 @@ NONNEGATIVE = Interval(0.0, INF)
 
 
 def point(x: float) -> Interval:
+    """The interval that holds one number."""
     return Interval(x, x)
 
 
@@ -88,14 +89,17 @@ def add(a: Interval, b: Interval) -> Interval:
 
 
 def sub(a: Interval, b: Interval) -> Interval:
+    """The image of a - b."""
     return add(a, neg(b))
 
 
 def neg(a: Interval) -> Interval:
+    """The image of -a."""
     return Interval(-a.hi, -a.lo, a.total)
 
 
 def mul(a: Interval, b: Interval) -> Interval:
+    """The image of a * b."""
     corners = [product(x, y) for x in (a.lo, a.hi) for y in (b.lo, b.hi)]
     lo, hi = min(corners), max(corners)
     nonnegative = (a.lo >= 0 and b.lo >= 0) or (a.hi <= 0 and b.hi <= 0)
@@ -106,6 +110,7 @@ def mul(a: Interval, b: Interval) -> Interval:
 
 
 def div(a: Interval, b: Interval) -> Interval:
+    """The image of a / b; anything at all, and not certain to be defined, if b can be 0."""
     if not b.nonzero:
         return NOWHERE_SURE
     inverse = Interval(down(1 / b.hi) if b.hi else -INF, up(1 / b.lo) if b.lo else INF, b.total)
@@ -117,11 +122,13 @@ def div(a: Interval, b: Interval) -> Interval:
 
 
 def square(a: Interval) -> Interval:
+    """The image of a * a."""
     ends = (a.lo * a.lo, a.hi * a.hi)
     return Interval(0.0 if 0 in a else max(down(min(ends)), 0.0), up(max(ends)), a.total)
 
 
 def absolute(a: Interval) -> Interval:
+    """The image of |a|."""
     ends = (abs(a.lo), abs(a.hi))
     return Interval(0.0 if 0 in a else min(ends), max(ends), a.total)
 

@@ -347,6 +347,7 @@ def _article(user: str) -> str:
 
 
 def unknown_role_option(role: str, which: str) -> LosscError:
+    """A role given beside the formula that y or f cannot have."""
     known = roles_for(which)
     guess = nearest(role, known)
     return UsageError(
@@ -356,16 +357,19 @@ def unknown_role_option(role: str, which: str) -> LosscError:
 
 
 def header_without(missing: list[str], span: Span) -> LosscError:
+    """A header that leaves out y or f."""
     names = " and ".join(f"`{m}`" for m in missing)
     return LossSyntaxError("L009", f"the header does not name {names}", span, hint=f"a header reads `{HEADER_FORM}`")
 
 
 def parameter_before_semicolon(token: Tok) -> LosscError:
+    """A name among the arguments that is neither y nor f."""
     hint = f"hyper-parameters come after a `;`: `{HEADER_FORM}`"
     return LossSyntaxError("L009", f"`{token.text}` is not an argument: a loss has the arguments y and f", token.span, hint=hint)
 
 
 def argument_misused(token: Tok, which: str, after_semicolon: bool, has_default: bool) -> LosscError:
+    """A name for y or f that has a default, stands after the semicolon, or comes twice."""
     if has_default:
         return LossSyntaxError("L009", f"the argument `{token.text}` cannot have a default", token.span)
     if after_semicolon:

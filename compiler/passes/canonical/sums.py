@@ -214,6 +214,7 @@ def sum_terms(x: Expr) -> tuple[Terms, Fraction]:
 
 
 def is_sum(x: Expr) -> bool:
+    """Whether the outermost operation adds or subtracts."""
     return x.op in ("add", "sub")
 
 
