@@ -59,8 +59,8 @@ Use the version of lossc that wrote it, or print the loss as text there.""",
 Split a file of many definitions into several files.""",
     "L102": """The text has more than 4,000 tokens (numbers, names and signs).
 Name the parts that repeat, or write a helper function.""",
-    "L103": """The text is nested more than 100 levels deep, counting open brackets and the minus signs and powers that wait for
-their operand.
+    "L103": """The text is nested more than 100 levels deep.
+Open brackets count, and so do the minus signs and powers that wait for their operand.
 Example: 5,000 parentheses
 Name a part on a line of its own: `e = y - f`.""",
     "L104": """The formula has more than 2,000 nodes once named values and helper functions are written out.
@@ -81,9 +81,9 @@ Coefficients are numbered from 0: phi[0], phi[1], ...""",
     "L110": """Calls of helper functions build more than 40,000 nodes before anything is left out.
 Example: a large helper function that is called a hundred times
 Name its value once and use the name.""",
-    "L111": """The formula is too large to print: more than 200,000 nodes as a tree, although its shared form may be small.
+    "L111": """The formula is too large to print: more than 200,000 nodes as a tree.
 Example: a second derivative of a very large formula
-Use the JSON form (`loss.to_json()`), or emit it: both keep what is shared.""",
+Use the JSON form (`loss.to_json()`), or emit it: both keep what is shared, which may be small.""",
     "L112": """The JSON form is too long, too deep, or stands for too large a loss.
 The limits are 2,000,000 characters, 50,000 nodes, and 10,000,000 nodes once unfolded.""",
     "L201": """A hyper-parameter that the loss does not declare.
@@ -111,6 +111,9 @@ Pass a string.""",
     "L214": """One loss was wanted, and the text defines several.
 Example: `lossc.parse` of a file with two definitions
 `lossc.parse_file` and `lossc.grammar.parse_losses` give them all.""",
+    "L215": """A bare formula was wanted, and the text defines a loss.
+Example: `lossc.grammar.parse_expr` of a text with a header
+`lossc.parse` reads definitions.""",
     "L220": """A data set that does not exist.
 Example: `lossc train mse --task diabets`
 The message lists those that there are.""",

@@ -1,7 +1,7 @@
 """Docstrings of `.loss` files: text between triple quotes, with an optional line `source: ...`.
 
-Indentation and the blank lines around are dropped. One escape exists, `\\x{1f}` (`\\x{}` is nothing), so that every text
-can be written; it is resolved last. `read_docstring` is the exact inverse of `write_docstring`.
+Indentation and the blank lines around are dropped. One escape exists, `\\x{1f}` (`\\x{}` is nothing), so that every
+text can be written; it is resolved last. `read_docstring` is the exact inverse of `write_docstring`.
 """
 
 from __future__ import annotations

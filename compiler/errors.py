@@ -85,7 +85,8 @@ class Diagnostic:
 def _window(line: str, column: int, width: int = 100) -> tuple[str, int]:
     """The part of a line around `column` that fits a screen, printable, and the column within it."""
     start = 0 if column < width - 20 else column - width // 2
-    shown = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in line[start : start + width])
+    part = line[start : start + width].replace("\t", " ")
+    shown = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in part)
     shown = shown.rstrip()
     return (("…" + shown, column - start + 1) if start else (shown, column))
 

@@ -54,7 +54,8 @@ def read_number(text: str) -> Fraction:
     """
     found = _FULL.fullmatch(text) if len(text) <= 4 * (MAX_DIGITS + 10) else None
     if found is None:
-        raise LossSyntaxError("L008", f"`{_short(text)}` is not a number", expected="a number such as 2, 0.5, 1e-7 or -1/3")
+        expected = "a number such as 2, 0.5, 1e-7 or -1/3"
+        raise LossSyntaxError("L008", f"`{_short(text)}` is not a number", expected=expected)
     sign, top, bottom = found.groups()
     number = read_literal(top)
     if bottom is not None:

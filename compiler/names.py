@@ -32,12 +32,13 @@ def check_name(text: str, what: str, span: Span | None = None) -> str:
     if len(text) > MAX_NAME:
         raise LimitError("L108", f"a name may have {MAX_NAME} characters; this one has {len(text)}", span)
     if not is_name(text):
-        raise LossTypeError(
-            "L304", f"{text!r} is not a name for {what}", span, expected="ASCII letters, digits and underscores"
-        )
+        expected = "ASCII letters, digits and underscores, not beginning with a digit"
+        raise LossTypeError("L304", f"{text!r} is not a name for {what}", span, expected=expected)
     if text.startswith("__"):
-        raise LossTypeError("L313", f"`{text}` cannot be used: names that begin with two underscores are reserved", span)
+        message = f"`{text}` cannot be used: names that begin with two underscores are reserved"
+        raise LossTypeError("L313", message, span)
     if text in ARGUMENTS:
         meaning = "the target y" if ARGUMENTS[text] == "y" else "the prediction f"
-        raise LossTypeError("L309", f"`{text}` means {meaning}: it cannot name {what}", span, hint="choose another name")
+        message = f"`{text}` means {meaning}: it cannot name {what}"
+        raise LossTypeError("L309", message, span, hint="choose another name")
     return text

@@ -116,7 +116,7 @@ def to_deap(root: Expr) -> str:
 
 
 def to_tree(root: Expr, *, max_lines: int = 500, max_depth: int = 100) -> str:
-    """The tree as indented lines, cut (with a count of what is left out) at `max_lines` lines and `max_depth` levels."""
+    """The tree as indented lines, cut at `max_lines` lines and `max_depth` levels, with a count of what is left out."""
     names = {str(p.value) for p in leaves(root, PARAM)}
     lines: list[str] = []
     stack: list[tuple[Expr, str, str]] = [(root, "", "")]

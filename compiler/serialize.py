@@ -79,16 +79,16 @@ def from_json(text: str | bytes | Mapping[str, Any]) -> Loss:
         wrong = sorted(str(k) for k in keys ^ set(_KEYS))[:3]
         raise _malformed(f"the keys of a loss are {', '.join(_KEYS)}; not so: {', '.join(w[:40] for w in wrong)}")
     if type(given["lossc"]) is not int or given["lossc"] != VERSION:
-        hint = "it was written by another version of lossc"
-        raise LossTypeError("L022", f"this lossc reads version {VERSION} of the JSON form, got {_show(given['lossc'])}", hint=hint)
-    texts = {key: _text(given[key], key) for key in ("name", "y", "f", "doc", "source")}
-    check_name(texts["name"], "a loss")
+        message = f"this lossc reads version {VERSION} of the JSON form, got {_show(given['lossc'])}"
+        raise LossTypeError("L022", message, hint="it was written by another version of lossc")
+    name, y, f, doc, source = (_text(given[key], key) for key in ("name", "y", "f", "doc", "source"))
+    check_name(name, "a loss")
     params = _params(given["params"])
     nodes = _nodes(given["nodes"])
     body = nodes[_position(given["body"], len(nodes), "body")]
     if body.tree_size > MAX_UNFOLDED:
         raise LimitError("L112", f"the loss unfolds to more than {MAX_UNFOLDED:,} nodes")
-    return verify(Loss(body=body, params=params, **texts))
+    return verify(Loss(body, name, y, f, params, doc, source))
 
 
 def _load(text: str | bytes) -> Mapping[str, Any]:
@@ -168,7 +168,8 @@ def _node(item: Any, before: list[Expr]) -> Expr:
     if record is None:
         raise LossTypeError("L301", f"`{op[:40]}` is not an operator")
     if len(rest) != record.arity:
-        raise LossTypeError("L302", f"`{op}` takes {record.arity} arguments, got {len(rest)}", expected=record.signature)
+        message = f"`{op}` takes {record.arity} arguments, got {len(rest)}"
+        raise LossTypeError("L302", message, expected=record.signature)
     return node(op, *(before[_position(r, len(before), op)] for r in rest))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from importlib.resources import files
 from typing import Any, cast
@@ -16,8 +17,7 @@ from lossc.grammar.builder import Builder
 from lossc.grammar.tokens import Tok
 
 FORMULA, FILE = "formula", "file"
-lock = threading.Lock()
-"""Held while a text is parsed: there is one builder."""
+_lock = threading.Lock()  # held while a text is parsed: there is one builder
 
 
 class _Given(Lexer):
@@ -37,30 +37,38 @@ def _load() -> tuple[Lark, Builder]:
     builder = Builder()
     grammar = files("lossc.grammar").joinpath("loss.lark").read_text("utf-8")
     parser = Lark(
-        grammar, parser="lalr", lexer=_Given, start=[FORMULA, FILE], transformer=cast(Any, builder), maybe_placeholders=False
+        grammar,
+        parser="lalr",
+        lexer=_Given,
+        start=[FORMULA, FILE],
+        transformer=cast(Any, builder),
+        maybe_placeholders=False,
     )
     return parser, builder
 
 
-def builder() -> Builder:
-    """The builder, to be prepared with `start` under the lock."""
-    return _load()[1]
+@contextmanager
+def building() -> Iterator[Builder]:
+    """The builder, for one text; it forgets the text afterwards."""
+    with _lock:
+        builder = _load()[1]
+        try:
+            yield builder
+        finally:
+            builder.forget()
 
 
 def run(tokens: list[Tok], start: str) -> Any:
-    """Parse tokens; what the start rule's method returns. Raises `Unexpected`, or the LosscError of a rule's method."""
-    parser, _ = _load()
+    """What the start rule's method returns for these tokens. Call it inside `building`, after `Builder.start`.
+
+    Raises LossSyntaxError where the grammar cannot go on, and what the methods of the rules raise.
+    """
+    parser, builder = _load()
     try:
         return parser.parse(cast(Any, tokens), start=start)
     except UnexpectedToken as problem:
-        accepted = problem.interactive_parser.accepts() if problem.interactive_parser is not None else set()
+        from lossc.grammar.syntax_complaints import unexpected
+
         token = cast(Any, problem.token)
-        raise Unexpected(None if token.type == "$END" else token, set(accepted)) from None
-
-
-class Unexpected(Exception):
-    """No rule goes on with this token (None: with the end of the text); `accepted` are the terminals that would."""
-
-    def __init__(self, token: Tok | None, accepted: set[str]) -> None:
-        super().__init__(token)
-        self.token, self.accepted = token, accepted
+        accepted = cast(Any, problem.interactive_parser).accepts()
+        raise unexpected(builder.source.text, tokens, None if token.type == "$END" else token, accepted) from None

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from lossc.compiler.errors import LosscError, LossSyntaxError, Source, UsageError, Warnings
 from lossc.compiler.ir import Expr
@@ -14,9 +14,10 @@ from lossc.compiler.loss import Loss, Parameter
 from lossc.compiler.names import check_name, is_name
 from lossc.compiler.roles import roles_for
 from lossc.grammar import complaints
-from lossc.grammar.builder import Options, Value, declared
+from lossc.grammar.builder import Options, declared
 from lossc.grammar.dialects import dialect_named
-from lossc.grammar.tokens import MAX_TEXT, Tok, check_text, tokenize
+from lossc.grammar.expressions import Value
+from lossc.grammar.tokens import MAX_TEXT, check_text, tokenize
 
 Default: TypeAlias = "int | float | Fraction | str | Parameter | None"
 
@@ -50,7 +51,7 @@ def parse(
     options = Options(name, given)
     found, bare = _parse(text, options, dialect, source_name, warnings)
     if len(found) != 1:
-        raise complaints.several_losses(found, Source(text, source_name))
+        raise complaints.not_one_loss(found, Source(text, source_name))
     loss = found[0]
     if not bare:
         if given:
@@ -86,8 +87,10 @@ def parse_expr(
     source_name: str = "<formula>",
 ) -> Expr:
     """The expression of a bare formula; a condition is allowed too. `parse_expr(to_text(x), params=...) is x`."""
-    source = Source(text, source_name)
-    value: Value = _run(text, Options("loss", declared(params), condition=True), dialect, source, None)[0]
+    options = Options("loss", declared(params), condition=True)
+    value, _ = _run(text, options, dialect, Source(text, source_name), None)
+    if value is None:
+        raise UsageError("L215", "a formula is wanted here, and the text defines a loss", hint="lossc.parse reads it")
     return value[0]
 
 
@@ -111,12 +114,14 @@ def _parse(
     text: str, options: Options, dialect: str, source_name: str, warnings: Warnings | None
 ) -> tuple[list[Loss], bool]:
     """The losses of a text, and whether it is a bare formula."""
-    source = Source(text, source_name)
-    value, losses = _run(text, options, dialect, source, warnings)
+    value, losses = _run(text, options, dialect, Source(text, source_name), warnings)
     return losses, value is not None
 
 
-def _run(text: str, options: Options, dialect: str, source: Source, warnings: Warnings | None) -> Any:
+def _run(
+    text: str, options: Options, dialect: str, source: Source, warnings: Warnings | None
+) -> tuple[Value | None, list[Loss]]:
+    """What a bare formula stands for (else None), and the losses."""
     if not isinstance(text, str):
         raise UsageError("L213", f"a formula must be a text, got {type(text).__name__}")
     table = dialect_named(dialect)
@@ -127,25 +132,16 @@ def _run(text: str, options: Options, dialect: str, source: Source, warnings: Wa
         tokens = tokenize(text)
         if not tokens:
             raise LossSyntaxError("L011", "the text holds no formula", expected="a formula such as (y - f)^2")
-        kind = engine.FILE if any(t.type == "LOSS" for t in tokens) else engine.FORMULA
-        with engine.lock:
-            builder = engine.builder()
+        defines = any(t.type == "LOSS" for t in tokens)
+        with engine.building() as builder:
             builder.start(source, tokens, table, options, warnings)
-            try:
-                return _finish(engine, kind, builder, tokens)
-            except engine.Unexpected as problem:
-                raise complaints.unexpected(text, tokens, problem.token, problem.accepted, kind) from None
-            finally:
-                builder.forget()
+            if defines:
+                engine.run(tokens, engine.FILE)
+                return None, builder.losses
+            value: Value = engine.run(tokens, engine.FORMULA)
+            return value, [] if options.condition else [builder.bare(value)]
     except LosscError as problem:
         raise problem.located(source) from None
-
-
-def _finish(engine: Any, kind: str, builder: Any, tokens: list[Tok]) -> tuple[Value | None, list[Loss]]:
-    value: Value | None = engine.run(tokens, kind)
-    if value is None:
-        return None, builder.losses
-    return value, [] if builder.options.condition else [builder.bare(value)]
 
 
 def _role(role: str | None, which: str) -> str | None:

@@ -1,8 +1,8 @@
 """Text to tokens, with every limit that can be checked before parsing: length, characters, nesting, number of tokens.
 
-Two things happen here that keep the grammar LALR(1) and small. Newlines (and `;`) become one `NL` between statements:
-none inside brackets, after an operator, or where nothing came before. And the names that a statement defines are marked:
-`e` in `e = y - f` is a LOCAL, `sq` in `sq(a) = a*a` a HELPER, `loss` in `loss mse(...)` a LOSS.
+Two things happen here that keep the grammar LALR(1) and small. Newlines (and `;`) become one `NL` between
+statements: none inside brackets, after an operator, or where nothing came before. The names that a statement defines
+are marked: `e` in `e = y - f` is a LOCAL, `sq` in `sq(a) = a*a` a HELPER, `loss` in `loss mse(...)` a LOSS.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 
 from lossc.compiler.docstrings import FORBIDDEN
-from lossc.compiler.errors import LimitError, LosscError, LossSyntaxError, Span
+from lossc.compiler.errors import LimitError, LossSyntaxError, Span
 from lossc.compiler.literals import LITERAL
 from lossc.compiler.names import MAX_NAME, check_name
 
@@ -104,6 +104,8 @@ def tokenize(text: str) -> list[Tok]:
             if end - start > MAX_NAME or piece.startswith("__"):
                 check_name(piece, "a value", Span(start, end))
         elif kind == "BAD" or kind is None:
+            from lossc.grammar.syntax_complaints import bad_character
+
             raise bad_character(text, start, out)
         else:
             token = Tok(kind, piece, start, end)
@@ -189,10 +191,3 @@ def _mark_definitions(tokens: list[Tok]) -> None:
                 token.type = "LOSS"
             elif token.text == "phi" and after == "LSQB":
                 token.type = "PHI"
-
-
-def bad_character(text: str, at: int, before: list[Tok]) -> LosscError:
-    """The complaint about a character that begins no token."""
-    from lossc.grammar.complaints import bad_character as explain
-
-    return explain(text, at, before)

@@ -35,7 +35,7 @@ MAX_EXPONENT = 64
 
 
 def numbers(*, exotic: bool = True) -> st.SearchStrategy[Fraction]:
-    """Exact constants: small integers, decimals and ratios; with `exotic`, 40 digits and exponents up to 400 as well."""
+    """Exact constants: small integers, decimals, ratios; with `exotic`, 40 digits and exponents up to 400 as well."""
     common = st.one_of(
         st.integers(-5, 5).map(Fraction),
         st.sampled_from([Fraction(1, 2), Fraction(1, 3), Fraction(-2, 7), Fraction(1, 10**7), Fraction(5, 4)]),
