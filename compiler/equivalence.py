@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from lossc.compiler.evaluate import evaluate_all
-from lossc.compiler.ir import Expr, postorder
+from lossc.compiler.ir import Expr, node, postorder
 from lossc.compiler.loss import CLASSWISE, Loss, varies
 from lossc.compiler.sampling import REACH, Points, points
 
@@ -25,6 +25,8 @@ Array: TypeAlias = "NDArray[np.float64]"
 
 DIGITS = (60, 240, 1000, 4000)
 """Working precisions: a disagreement is believed only at the last one that could settle it."""
+SLOW_BEYOND = {"lgamma": 240, "digamma": 240, "trigamma": 240, "erf": 1000, "erfc": 1000}
+"""mpmath takes seconds for one value of these operators at more digits than that."""
 NOISE_DIGITS = 240
 """From here on a difference far below the greatest intermediate value counts as rounding noise."""
 DEFINED, UNDEFINED, UNKNOWN = "defined", "undefined", "unknown"
@@ -106,12 +108,17 @@ class Reference:
     def disagreement(self, candidate: Expr, batch: int, index: int) -> tuple[str, str] | None:
         """None if the candidate means the same at this point, else (check, reason)."""
         found: tuple[str, str] | None = None
-        for digits in DIGITS:
+        for digits in self._ladder(candidate):
             mine, other = self.look(batch, index, digits), self.look_at(candidate, batch, index, digits)
             found = _compare(mine, other, digits)
             if found is None:
                 return None
         return found
+
+    def _ladder(self, candidate: Expr) -> list[int]:
+        """The precisions that are worth their time for the operators at hand."""
+        top = min((SLOW_BEYOND.get(n.op, DIGITS[-1]) for n in postorder(self.body, candidate)), default=DIGITS[-1])
+        return [d for d in DIGITS if d <= top]
 
     def all_points(self) -> list[tuple[int, int]]:
         return [(b, i) for b, batch in enumerate(self.batches) for i in range(len(batch))]
@@ -162,11 +169,12 @@ def _short(ctx: Any, value: Any) -> str:
 def equivalent(a: Expr, b: Expr, loss: Loss, *, count: int = 160, seed: int = 0, reach: float = REACH) -> Agreement:
     """Whether `a` and `b` mean the same under the roles of `loss`: equal, and defined at the same points.
 
-    Compared on `points(loss, a, b, count=..., seed=..., reach=...)`; "undecided" if hardly a point has a value.
+    Compared on `points(loss, a, b, count=..., seed=..., reach=...)`; "undecided" if hardly a point has a value. Where
+    only one of two bodies of a classwise loss varies over the classes, it is the one that is summed over them.
     """
-    reference = Reference(a, points(loss, a, b, count=count, seed=seed, reach=reach))
     if loss.layout == CLASSWISE and varies(a) != varies(b):
-        return Agreement("differ", "form", "only one of the two varies over the classes, and is summed over them")
+        a, b = (node("sum_c", e) if varies(e) else e for e in (a, b))
+    reference = Reference(a, points(loss, a, b, count=count, seed=seed, reach=reach))
     for batch, index in reference.all_points():
         found = reference.disagreement(b, batch, index)
         if found is not None:

@@ -176,8 +176,8 @@ class _Sampler:
         if isinstance(y, tuple) or isinstance(f, tuple):
             same = self.roles[F].name == "prob" or self.roles[F].name == self.roles[Y].name
             return (y, y) if same else (y, f)
-        y = fit(self.roles[Y], y * scale)
-        return y, fit(self.roles[F], y * ratio)
+        y = self._limited(self.roles[Y], y * scale)
+        return y, self._limited(self.roles[F], y * ratio)
 
 
 MAX_CORNERS = 120
@@ -185,17 +185,21 @@ MAX_CORNERS = 120
 
 def special_values(role: Role) -> tuple[float, ...]:
     """Boundary and special values of a role, the most telling first."""
-    if role.values and role.name == "sign":
+    return tuple(float32(v) for v in _specials(role))
+
+
+def _specials(role: Role) -> tuple[float, ...]:
+    if role.name == "sign":
         return role.values
     if role.range.hi == 1.0:
         return (0.0, 1.0, 0.5, 1e-7, 1 - 2.0**-24, 0.25, 1e-30)
     if role.integer:
         return (0.0, 1.0, 2.0, 7.0, 1000.0)
     if role.range.lo > 0:
-        return tuple(float32(v) for v in (1.0, 0.5, 2.0, 1e-7, 100.0, 1e-30, 1e15))
+        return (1.0, 0.5, 2.0, 1e-7, 100.0, 1e-30, 1e15)
     if role.range.lo == 0:
-        return tuple(float32(v) for v in (0.0, 1.0, 2.0, 1e-7, 100.0))
-    return tuple(float32(v) for v in (0.0, 1.0, -1.0, 2.0, -0.5, 1e-7, 100.0, -100.0, 1e4))
+        return (0.0, 1.0, 2.0, 1e-7, 100.0)
+    return (0.0, 1.0, -1.0, 2.0, -0.5, 1e-7, 100.0, -100.0, 1e4)
 
 
 def fit(role: Role, value: float) -> float:

@@ -113,13 +113,16 @@ class Bridge:
         def power(a: SympyObject, b: SympyObject) -> SympyObject:
             return sympy.Pow(a, b, evaluate=False)
 
+        def pow_(a: SympyObject, b: SympyObject) -> SympyObject:
+            return sympy.exp(b, evaluate=False) if a is sympy.E else power(a, b)  # as our canonical form has it
+
         build: dict[str, Callable[..., SympyObject]] = {
             "add": lambda a, b: sympy.Add(a, b, evaluate=False),
             "sub": lambda a, b: sympy.Add(a, times(sympy.Integer(-1), b), evaluate=False),
             "mul": times,
             "div": lambda a, b: times(a, power(b, sympy.Integer(-1))),
             "neg": lambda a: times(sympy.Integer(-1), a),
-            "pow": power,
+            "pow": pow_,
             "square": lambda a: power(a, sympy.Integer(2)),
             "sqrt": lambda a: power(a, sympy.Rational(1, 2)),
         }
@@ -221,8 +224,6 @@ def _read_number(number: Fraction) -> Expr:
 
 
 def _read_power(base: Expr, exponent: Expr) -> Expr:
-    if base.op == "e":
-        return node("exp", exponent)
     if exponent.op != CONST:
         return node("pow", base, exponent)
     number = exponent.number
