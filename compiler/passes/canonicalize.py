@@ -24,8 +24,14 @@ _SUM, _PRODUCT = frozenset({"add", "sub", "neg"}), frozenset({"mul", "div"})
 
 
 def canonicalize(loss: Loss) -> Loss:
-    """The loss with its body in canonical form: equal on the declared domain, defined exactly where the body was."""
-    return loss.with_body(canonical_expr(loss.body, Facts(loss)))
+    """The loss with its body in canonical form: equal on the declared domain, defined exactly where the body was.
+
+    A body that only seems to vary over the classes (`f - f + sum_c(y*f)`) stays as written: without `f - f` the loss
+    would be reduced in another way.
+    """
+    made = loss.with_body(canonical_expr(loss.body, Facts(loss)))
+    same = (made.layout, made.reduces_itself) == (loss.layout, loss.reduces_itself)
+    return made if same else loss
 
 
 def canonical_expr(root: Expr, facts: Facts) -> Expr:

@@ -18,9 +18,11 @@ from dataclasses import replace
 
 from lossc.compiler import ops
 from lossc.compiler.errors import LossTypeError, UsageError
+from lossc.compiler.facts import Facts
 from lossc.compiler.ir import CONST, LEAF_OPS, ONE, PARAM, ZERO, Expr, arg, node, param, postorder
 from lossc.compiler.loss import CLASSWISE, Loss, varies
 from lossc.compiler.ops import call
+from lossc.compiler.passes.canonicalize import canonical_expr
 
 
 def differentiate(loss: Loss, wrt: str = "f", order: int = 1) -> Loss:
@@ -39,8 +41,8 @@ def differentiate(loss: Loss, wrt: str = "f", order: int = 1) -> Loss:
     body = gradient(loss.body, leaf, summed=not reduced)
     if order == 2:
         body = _Jacobian(body, leaf).diagonal(body)
-    made = replace(loss, body=body, name=f"{loss.name}_d{wrt}{'' if order == 1 else order}", spans={}, text=None)
-    return made.canonicalize()
+    name = f"{loss.name}_d{wrt}{'' if order == 1 else order}"
+    return replace(loss, body=canonical_expr(body, Facts(loss)), name=name, spans={}, text=None)
 
 
 def gradient(body: Expr, leaf: Expr, *, summed: bool = False) -> Expr:

@@ -152,6 +152,14 @@ def test_facts_of_roles() -> None:
     assert parse("sqrt(f)^2", y="onehot", f="prob").canonicalize().body is F
 
 
+@pytest.mark.parametrize("written", ["f - f + sum_c(y*f)", "(y - f)^2 + 0*sum_c(f)"])
+def test_the_class_reduction_is_not_changed(written: str) -> None:
+    """A loss that is summed over the classes stays one: simplifying must not turn it into one that reduces itself."""
+    loss = parse(written)
+    made = loss.canonicalize()
+    assert (made.layout, made.reduces_itself) == (loss.layout, loss.reduces_itself)
+
+
 def test_huge_chains_are_flattened_in_good_time() -> None:
     """A sum of 1,500 terms, a DAG that unfolds to 2^200 nodes, and a tower 10,000 deep all end."""
     chain: Expr = Y
