@@ -14,11 +14,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fractions import Fraction
+from functools import cache
 
 from hypothesis import strategies as st
 
 from lossc.compiler import ops
-from lossc.compiler.ir import Expr, arg, coef, const, node, param
+from lossc.compiler.ir import Expr, arg, coef, const, node, param, substitute
 from lossc.compiler.literals import exact_value
 from lossc.compiler.loss import Loss, Parameter
 from lossc.compiler.roles import ROLES, Role, roles_for
@@ -34,6 +35,7 @@ REAL_OPS = tuple(r.name for r in ops.OPS.values() if r.gives == ops.REAL_KIND an
 MAX_EXPONENT = 64
 
 
+@cache
 def numbers(*, exotic: bool = True) -> st.SearchStrategy[Fraction]:
     """Exact constants: small integers, decimals, ratios; with `exotic`, 40 digits and exponents up to 400 as well."""
     common = st.one_of(
@@ -90,15 +92,27 @@ def exprs(
     total       wrap the arguments so that the value is a finite real number at every real y, f and parameter: each
                 operand of a partial function is moved into its domain, each operand of a fast-growing one is bounded
     """
-    chosen = [n for n in (names if names is not None else REAL_OPS) if class_axis or n not in CLASS_AXIS]
-    start = leaves(params=params, coefs=coefs, class_axis=class_axis, exotic=exotic and not total)
-    if not [n for n in chosen if ops.OPS[n].arity]:
+    chosen = tuple(n for n in (REAL_OPS if names is None else names) if class_axis or n not in CLASS_AXIS)
+    return _exprs(chosen, tuple(params), coefs, class_axis, exotic and not total, total, max_leaves)
+
+
+@cache
+def _exprs(
+    names: tuple[str, ...],
+    params: tuple[str, ...],
+    coefs: bool,
+    class_axis: bool,
+    exotic: bool,
+    total: bool,
+    max_leaves: int,
+) -> st.SearchStrategy[Expr]:
+    """`exprs`, made once for the same arguments: making a strategy takes longer than drawing from it."""
+    start = leaves(params=params, coefs=coefs, class_axis=class_axis, exotic=exotic)
+    if not names:
         return start
 
     def extend(children: st.SearchStrategy[Expr]) -> st.SearchStrategy[Expr]:
-        return st.sampled_from([n for n in chosen if ops.OPS[n].arity]).flatmap(
-            lambda name: _applications(name, children, total)
-        )
+        return st.one_of([_applications(name, children, total) for name in names])
 
     return st.recursive(start, extend, max_leaves=max_leaves)
 
@@ -155,6 +169,7 @@ _TAME = {
 """How `total=True` moves operands into the domain, by operator; the growth of a product stays linear in its size."""
 
 
+@cache
 def values(role: Role) -> st.SearchStrategy[Fraction]:
     """Values that an argument of this role can have, where losses are usually looked at, as exact numbers."""
     if role.values:
@@ -192,16 +207,20 @@ def _row(role: Role, num_classes: int) -> st.SearchStrategy[list[Fraction]]:
     return st.lists(values(role), min_size=num_classes, max_size=num_classes)
 
 
+@cache
 def identifiers() -> st.SearchStrategy[str]:
     """Names that a loss or a hyper-parameter may have, Python keywords and builtins among them."""
     odd = ["lambda", "class", "def", "print", "import", "None", "loss", "x", "C", "eps", "pi", "e", "log", "max", "_"]
-    return st.one_of(st.sampled_from(odd), st.from_regex(r"[A-Za-z][A-Za-z0-9_]{0,12}", fullmatch=True).filter(_free))
+    letters = st.text("abcXYZ_059", max_size=8)
+    plain = st.builds(lambda first, rest: first + rest, st.sampled_from("abghkzAZ_"), letters)
+    return st.sampled_from(odd) | plain.filter(lambda name: not name.startswith("__"))
 
 
-def _free(name: str) -> bool:
-    from lossc.compiler.names import ARGUMENTS
-
-    return name not in ARGUMENTS
+@cache
+def documentation() -> st.SearchStrategy[str]:
+    """Texts that are hard to write as a docstring: quotes, escapes, indentation, control and invisible characters."""
+    pieces = ["word", " ", "\n", "    ", "\"", "\"\"\"", "\\", "\\x{41}", "source: ", "Source:x", "\t", "\r", "\x00", "φ"]
+    return st.lists(st.sampled_from(pieces), max_size=8).map("".join) | st.text(max_size=12)
 
 
 @st.composite
@@ -219,16 +238,15 @@ def losses(
 
     `any_names` draws names freely (keywords, names of operators and constants); otherwise they are plain.
     """
-    names = draw(st.lists(identifiers(), max_size=4, unique=True)) if any_names else list(PARAMS)
+    names = draw(st.lists(identifiers(), min_size=3, max_size=3, unique=True)) if any_names else list(PARAMS)
     params = []
     for name in names:
         role = ROLES[draw(st.sampled_from(roles_for("hyper-parameter")))]
         params.append(Parameter(name, role.name, draw(st.none() | values(role))))
     y = draw(st.sampled_from([r for r in roles_for("y") if class_axis or r not in ("onehot", "prob")]))
     f = draw(st.sampled_from(roles_for("f")))
-    body = draw(
-        exprs(params=names, coefs=coefs, class_axis=class_axis, total=total, exotic=exotic, max_leaves=max_leaves)
-    )
-    text = st.text(st.characters(codec="utf-8"), max_size=40) if any_names else st.just("")
+    body = draw(exprs(coefs=coefs, class_axis=class_axis, total=total, exotic=exotic, max_leaves=max_leaves))
+    body = substitute(body, {param(old): param(new) for old, new in zip(PARAMS, names, strict=True)})
+    text = documentation() if any_names else st.just("")
     name = draw(identifiers()) if any_names else "drawn"
     return Loss(body, name, y, f, tuple(params), doc=draw(text), source=draw(text))
