@@ -16,9 +16,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from lossc.compiler.cost import Cost, cost
-from lossc.compiler.errors import UsageError
+from lossc.compiler.errors import LosscError, UsageError
 from lossc.compiler.facts import Facts
-from lossc.compiler.ir import ARG, COEF, PARAM, Expr, node, postorder, substitute
+from lossc.compiler.ir import Expr, node, postorder, substitute
 from lossc.compiler.loss import CLASSWISE, Loss, varies
 from lossc.compiler.passes.accept import AcceptTest, OutOfTime, Verdict
 from lossc.compiler.passes.canonicalize import canonical_expr
@@ -177,7 +177,10 @@ class _Search:
         """SymPy's proposals in canonical form, each once, cheapest first (then in the order of the methods)."""
         found: dict[Expr, str] = {}
         for method, proposal in self._proposals(part):
-            made = canonical_expr(proposal, self.facts)
+            try:
+                made = canonical_expr(proposal, self.facts)
+            except (ValueError, LosscError):  # constants that fold beyond the limits of the language
+                continue
             if made is not part:
                 found.setdefault(made, f"sympy:{method}")
         return sorted(((origin, made) for made, origin in found.items()), key=lambda item: cost(item[1]))
@@ -185,12 +188,10 @@ class _Search:
     def _proposals(self, part: Expr) -> list[tuple[str, Expr]]:
         from lossc.compiler.passes.sympy_worker import WORKER, WorkerProblem
 
-        leaves = sorted((n for n in postorder(part) if n.op in (ARG, PARAM, COEF)), key=lambda n: n.op != ARG)
-        roles = {n: "real" if n.op == COEF else self.loss.role_of(n).name for n in leaves}
         now = time.monotonic()
         out: list[tuple[str, Expr]] = []
         try:
-            for proposal in WORKER.proposals(part, roles, now + SYMPY_SHARE * (self.deadline - now)):
+            for proposal in WORKER.proposals(self.loss.with_body(part), now + SYMPY_SHARE * (self.deadline - now)):
                 if proposal.expr is not None:
                     out.append((proposal.method, proposal.expr))
                 elif part is self.loss.body:

@@ -21,14 +21,15 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lossc.compiler.ir import Expr
-from lossc.compiler.passes.wire import decode, encode
-from lossc.compiler.roles import ROLES
+from lossc.compiler.errors import LosscError
+from lossc.compiler.ir import ARG, COEF, PARAM, Expr, postorder
+from lossc.compiler.loss import Loss
+from lossc.compiler.serialize import from_json, to_mapping
 
 MEMORY_LIMIT = 2 << 30
 """Bytes of address space that the process may have."""
@@ -61,27 +62,24 @@ class Worker:
         self._pid = os.getpid()
         self._buffer = b""
 
-    def proposals(self, root: Expr, roles: Mapping[Expr, str], deadline: float) -> Iterator[Proposal]:
-        """SymPy's proposals for `root`, whose leaves have these roles, until the monotonic time `deadline`.
+    def proposals(self, loss: Loss, deadline: float) -> Iterator[Proposal]:
+        """SymPy's proposals for the body of `loss`, under its roles, until the monotonic time `deadline`.
 
         Raises WorkerProblem if the process cannot be started, dies, or is still at work at the deadline (it is killed).
         """
         if not self._lock.acquire(timeout=max(0.0, deadline - time.monotonic())):
             raise WorkerProblem("SymPy was busy with another formula")
         try:
-            yield from self._ask(root, roles, deadline)
+            yield from self._ask(loss, deadline)
         except BaseException:  # GeneratorExit and KeyboardInterrupt too: the pipe may hold half an answer
             self._kill()
             raise
         finally:
             self._lock.release()
 
-    def _ask(self, root: Expr, roles: Mapping[Expr, str], deadline: float) -> Iterator[Proposal]:
-        request = {
-            "nodes": encode(root),
-            "roles": [[encode(leaf), role] for leaf, role in roles.items()],
-            "seconds": round(max(0.05, deadline - time.monotonic()), 3),
-        }
+    def _ask(self, loss: Loss, deadline: float) -> Iterator[Proposal]:
+        seconds = round(max(0.05, deadline - time.monotonic()), 3)
+        request = {"loss": _mapping(loss, loss.body), "seconds": seconds}
         process = self._started()
         try:
             assert process.stdin is not None
@@ -93,8 +91,8 @@ class Worker:
             answer = json.loads(line)
             if "done" in answer:
                 return
-            nodes = answer.get("nodes")
-            yield Proposal(answer["method"], None if nodes is None else decode(nodes), answer.get("problem", ""))
+            found = from_json(answer["loss"]).body if "loss" in answer else None
+            yield Proposal(answer["method"], found, answer.get("problem", ""))
 
     def _started(self) -> subprocess.Popen[bytes]:
         if self._process is not None and self._process.poll() is None:
@@ -156,6 +154,11 @@ class Worker:
                     with contextlib.suppress(OSError):
                         os.close(pipe.fileno())
         self._pid = os.getpid()
+
+
+def _mapping(loss: Loss, body: Expr) -> dict[str, Any]:
+    """What the worker needs to know of a loss: the formula and the roles, in the JSON form."""
+    return to_mapping(Loss(body, y=loss.y, f=loss.f, params=loss.params))
 
 
 def _environment() -> dict[str, str]:
@@ -251,26 +254,29 @@ def _watched_input() -> Iterator[bytes]:
 
 
 def _answer(sympy: Any, request: dict[str, Any]) -> None:
+    """Say what each method makes of the formula, one line a method, and then that this was all."""
     from lossc.compiler.sympy_bridge import Bridge, BridgeRefusal
 
-    root, seconds = decode(request["nodes"]), float(request["seconds"])
+    seconds = float(request["seconds"])
     _limit_processor(seconds)
     sympy.core.cache.clear_cache()
-    bridge = Bridge([root], {decode(leaf): ROLES[role] for leaf, role in request["roles"]})
     try:
-        start = bridge.to_sympy(root)
-    except (BridgeRefusal, RecursionError, MemoryError) as problem:
-        _say({"method": "to_sympy", "problem": str(problem) or type(problem).__name__})
+        loss = from_json(request["loss"])
+        leaves = [n for n in postorder(loss.body) if n.op in (ARG, PARAM, COEF)]
+        bridge = Bridge([loss.body], {n: loss.role_of(n) for n in leaves if n.op != COEF})
+        start = bridge.to_sympy(loss.body)
+    except (BridgeRefusal, LosscError, RecursionError, MemoryError) as problem:
+        text = problem.diagnostic.message if isinstance(problem, LosscError) else str(problem) or type(problem).__name__
+        _say({"method": "to_sympy", "problem": text})
         _say({"done": True})
         return
-    leaves = [decode(leaf) for leaf, _ in request["roles"]]
-    symbols = [s for s in (bridge.symbol(n) for n in leaves if n.op == "arg") if s is not None]
+    symbols = [bridge.symbol(n) for n in leaves if n.op == ARG]
     for name, method in methods(sympy, symbols).items():
-        _say({"method": name, **_propose(bridge, method, start, seconds * METHOD_SHARE)})
+        _say({"method": name, **_propose(loss, bridge, method, start, seconds * METHOD_SHARE)})
     _say({"done": True})
 
 
-def _propose(bridge: Any, method: Callable[[Any], Any], start: Any, seconds: float) -> dict[str, Any]:
+def _propose(loss: Loss, bridge: Any, method: Callable[[Any], Any], start: Any, seconds: float) -> dict[str, Any]:
     """One method's proposal as an answer. Whatever goes wrong inside SymPy is a reason, not a crash."""
 
     def stop(*_: object) -> None:
@@ -279,7 +285,7 @@ def _propose(bridge: Any, method: Callable[[Any], Any], start: Any, seconds: flo
     signal.signal(signal.SIGALRM, stop)
     try:
         signal.setitimer(signal.ITIMER_REAL, seconds)
-        return {"nodes": encode(bridge.from_sympy(method(start)))}
+        return {"loss": _mapping(loss, bridge.from_sympy(method(start)))}
     except _Slow:
         return {"problem": f"took more than {seconds:.1f} s"}
     except MemoryError:
