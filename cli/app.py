@@ -14,7 +14,7 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 from lossc.cli.context import Outcome, Session, wants_json
-from lossc.cli.main import CALL_AT_FAULT, GOOD, LOSS_AT_FAULT
+from lossc.cli.main import CALL_AT_FAULT, GOOD, INTERNAL, LOSS_AT_FAULT
 from lossc.compiler.errors import Diagnostic, LosscError, UsageError
 
 COMMANDS: dict[str, str] = {
@@ -117,12 +117,19 @@ def run(args: Sequence[str]) -> int:
     except typer.Exit as done:
         return int(done.exit_code)
     except LosscError as problem:
-        code = CALL_AT_FAULT if isinstance(problem, UsageError) else LOSS_AT_FAULT
+        code = exit_code(problem)
         session.fail(problem.diagnostic, code)
         return code
     except _CallError as problem:
         session.fail(_usage_diagnostic(problem), CALL_AT_FAULT)
         return CALL_AT_FAULT
+
+
+def exit_code(problem: LosscError) -> int:
+    """Whose fault it is: the call's, lossc's own, or the loss's."""
+    if isinstance(problem, UsageError):
+        return CALL_AT_FAULT
+    return INTERNAL if problem.diagnostic.code.startswith("L9") else LOSS_AT_FAULT
 
 
 def formulas_kept(args: Sequence[str]) -> list[str]:

@@ -70,6 +70,11 @@ class Session:
             self._print_warnings()
         print(_coloured(error), file=sys.stderr)
 
+    def say(self, text: str) -> None:
+        """A part of the result, printed as soon as it is known. In JSON the outcome has it all."""
+        if not self.json:
+            write_out(text)
+
     def note(self, text: str) -> None:
         """A remark for someone who watches: to standard error, unless quiet, piped or JSON."""
         if self.watched:

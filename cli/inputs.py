@@ -18,7 +18,7 @@ from pathlib import Path
 from lossc.cli.given import Given, assignments, check_options, declared, declared_names
 from lossc.compiler.errors import LossSyntaxError, UsageError, Warnings
 from lossc.compiler.loss import Loss
-from lossc.compiler.names import ARGUMENTS, is_name
+from lossc.compiler.names import ARGUMENTS, MAX_NAME, is_name
 from lossc.compiler.verify import verify
 
 STDIN = "-"
@@ -68,7 +68,7 @@ def is_library_name(text: str, given: Given) -> bool:
     Raises UsageError (L231) for a lone name that means nothing: a slip of the pen, not a formula.
     """
     name = text.strip()
-    if not is_name(name):
+    if not is_name(name) or len(name) > MAX_NAME or name.startswith("__"):
         return False
     from lossc.compiler import ops
     from lossc.grammar.library import named, names
@@ -79,6 +79,16 @@ def is_library_name(text: str, given: Given) -> bool:
         return False
     named(name)  # raises, with the names that are close
     return True
+
+
+def is_formula(text: str) -> bool:
+    """Whether the argument LOSS is itself a formula, without roles: no file, no name, no definition, no JSON."""
+    bare = text.strip()
+    if bare == STDIN or bare.startswith("{") or _DEFINITION.search(bare) or split_path(text)[0] is not None:
+        return False
+    from lossc.grammar.library import names
+
+    return bare not in names()
 
 
 def _from_text(

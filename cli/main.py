@@ -28,6 +28,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return code
     except KeyboardInterrupt:
         return INTERRUPTED
+    except SystemExit as done:  # the shell's completion ends like this
+        return done.code if isinstance(done.code, int) else GOOD
     except BrokenPipeError:
         _silence(sys.stdout)
         return NO_READER

@@ -1,0 +1,67 @@
+"""Training losses beside a task's baseline, with a progress bar, and the table of what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from lossc.cli.context import Session, progress, table
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from lossc.runtime.tasks import Task
+    from lossc.runtime.training import Comparison, Row
+
+
+def compared(session: Session, task: Task, losses: Mapping[str, nn.Module], seeds: Sequence[int]) -> Comparison:
+    """`lossc.runtime.training.compare`, with a progress bar for someone who watches."""
+    from lossc.runtime.training import compare
+
+    runs: dict[tuple[str, int], int] = {}
+    with progress(session, (len(losses) + 1) * len(seeds) * task.steps) as bar:
+
+        def told(name: str, seed: int, step: int, steps: int) -> None:
+            place = runs.setdefault((name, seed), len(runs))
+            if step % 10 == 0 or step == steps:
+                bar.to(place * task.steps + step, f"{task.name}: {name}, seed {seed}")
+
+        return compare(task, losses, seeds, progress=told)
+
+
+def caption(task: Task, seeds: int) -> str:
+    """What was trained, how, and what the numbers mean."""
+    sgd = task.sgd
+    momentum = f", momentum {sgd.momentum:g}" if sgd.momentum else ""
+    runs = f"{seeds} seeds: mean ± standard deviation" if seeds > 1 else "1 seed"
+    return (
+        f"{task.name} ({task.kind}), {task.model}, {task.steps} steps of SGD, "
+        f"learning rate {sgd.lr:g}{momentum}, batches of {task.batch_size}\n"
+        f"{task.metric.name}: {task.metric.doc}; smaller is better; {runs}\n"
+    )
+
+
+def comparison_table(found: Comparison) -> str:
+    """The rows of a comparison, the baseline first."""
+    return table(_heads(found.metric), [_cells(row, len(found.seeds)) for row in found.rows])
+
+
+def _heads(metric: str) -> tuple[str, ...]:
+    return ("loss", f"test {metric}", f"validation {metric}", "gain on test", "seconds a run", "diverged")
+
+
+def _cells(row: Row, seeds: int) -> tuple[str, ...]:
+    gain = "(baseline)" if row.gain is None else f"{row.gain.mean:+.4f}"
+    if row.gain is not None and row.gain.std is not None:
+        gain += f" ± {row.gain.std:.4f}"
+    return (row.name, str(row.test), str(row.val), gain, f"{row.seconds:.1f}", f"{row.diverged} of {seeds}")
+
+
+def remarks(found: Comparison) -> str:
+    """Why runs diverged, a line a loss."""
+    lines = []
+    for row in found.rows:
+        reasons = [f"seed {run.seed}: {run.failure}" for run in row.runs if run.failure]
+        if reasons:
+            lines.append(f"{row.name} diverged ({'; '.join(reasons[:3])})")
+    return "".join(line + "\n" for line in lines)
