@@ -79,6 +79,7 @@ def test_equal_seeds_give_equal_results(task: Task) -> None:
     assert [p.val for p in first.curve] == [p.val for p in again.curve]
     assert (first.test, first.val, first.early) == (again.test, again.val, again.early)
     assert not same(first.state, other.state) and first.val != other.val
+    assert not same(init(task, 3)[1], init(task, 4)[1])
 
 
 def test_training_leaves_the_global_stream(task: Task) -> None:
@@ -159,24 +160,28 @@ def test_running_statistics_are_state() -> None:
     model, start = init(task, 0)
     frozen = {k: v.clone() for k, v in start.buffers.items()}
 
-    state = run(task, 0, 4)
+    state = run(task, 0, 4, start)
 
     assert state.buffers["1.num_batches_tracked"] == 4
     assert not torch.equal(state.buffers["1.running_mean"], start.buffers["1.running_mean"])
     assert all(torch.equal(start.buffers[k], v) for k, v in frozen.items())
-    twice = [evaluate(task, model, state, task.split(0).val) for _ in range(2)]
-    assert twice[0] == twice[1] and model.training
+    assert all(torch.equal(dict(model.named_buffers())[k], v) for k, v in frozen.items())
+    whole, single = (evaluate(task, model, state, task.split(0).val, chunk=c) for c in (4096, 1))
+    assert whole == pytest.approx(single, rel=1e-5), "evaluation uses running statistics, so rows do not mix"
+    assert state.buffers["1.num_batches_tracked"] == 4 and model.training
 
 
 @pytest.mark.parametrize(("rows", "size"), [(10, 3), (10, 5), (4, 100), (7, 7), (1, 1)])
 def test_batches_cover_an_epoch(rows: int, size: int) -> None:
-    """An epoch has each row at most once, in whole batches; any step can be jumped to."""
+    """An epoch has each row at most once, in whole batches, in a new order; any step can be jumped to."""
     each = max(1, rows // size)
     first = list(islice(batches(0, rows, size), 3 * each))
 
     for epoch in range(3):
         seen = torch.cat(first[epoch * each : (epoch + 1) * each]).tolist()
         assert len(seen) == len(set(seen)) == each * min(size, rows) and set(seen) <= set(range(rows))
+    if each > 1:
+        assert not torch.equal(torch.cat(first[:each]), torch.cat(first[each : 2 * each]))
     for start in range(3 * each):
         assert torch.equal(next(batches(0, rows, size, start)), first[start])
 
