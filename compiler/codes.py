@@ -152,6 +152,19 @@ The form is `--set delta=2`.""",
     "L237": """A Python file where a formula is wanted.
 Example: `lossc show mse.py`
 Only `lossc train` takes an emitted file.""",
+    "L240": """A target that does not exist.
+Example: `loss.emit("fortran")`
+The message lists those that there are.""",
+    "L241": """A reduction other than mean, sum and none.
+Example: `loss.to_torch(reduction="average")`""",
+    "L242": """A hyper-parameter without a default, and no value given.
+Example: `loss.to_torch()` where the header says `delta: positive`
+Pass it: `loss.to_torch(delta=1.0)`, or give it a default in the header.""",
+    "L243": """A Python file without a loss module in it.
+Example: `lossc train script.py`
+The file must define `Loss`, a subclass of torch.nn.Module, as the files do that lossc emits.""",
+    "L244": """Source text that lossc does not load, because lossc cannot have emitted it.
+Only emitted source is loaded from memory; a file that you name yourself is your own code, and may hold anything.""",
     "L301": """A function that does not exist.
 Example: `lgo(y)`
 docs/language.md lists all functions; `name(a) = ...` on a line of its own defines one.""",
@@ -208,6 +221,12 @@ Leave it out of the header.""",
     "L333": """Warning: a helper function hides the operator of the same name.
 Example: `log(a) = plog(a)`
 Right if it is meant; otherwise choose another name.""",
+    "L340": """A constant that a float64 cannot hold: it would become 0 or infinite.
+Example: `1e-400*(y - f)`
+Write the loss in other units.""",
+    "L341": """Learnable coefficients where numbers are needed.
+Example: emitting a loss that holds phi[0]
+Substitute their values first.""",
     "L900": """A bug in lossc.
 Please report it with the command that showed it; LOSSC_DEBUG=1 in the environment shows the traceback.""",
 }

@@ -14,6 +14,9 @@ from collections.abc import Iterable
 PYTHON = frozenset({*keyword.kwlist, *keyword.softkwlist, *dir(builtins)})
 """Words that mean something to Python itself."""
 
+LONGEST = 40
+"""Characters of an identifier; longer names are cut, so that emitted lines keep their length."""
+
 _TEMPORARY = re.compile(r"v[0-9]+")
 
 
@@ -37,7 +40,7 @@ def identifiers(names: Iterable[str], taken: Iterable[str]) -> dict[str, str]:
     used = {*PYTHON, *taken}
     out: dict[str, str] = {}
     for name in names:
-        made = ascii_name(name) or "parameter"
+        made = ascii_name(name)[:LONGEST] or "parameter"
         if made[0].isdigit():
             made = f"p{made}"
         while made in used or _TEMPORARY.fullmatch(made):
@@ -49,7 +52,7 @@ def identifiers(names: Iterable[str], taken: Iterable[str]) -> dict[str, str]:
 
 def words_of(name: str) -> list[str]:
     """The words of a loss's name in lower case, without a final "loss": `pseudo_huber_loss` -> pseudo, huber."""
-    spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", ascii_name(name))
+    spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", ascii_name(name)[:LONGEST])
     words = [w.lower() for w in spaced.split("_") if w]
     while words and words[-1] == "loss":
         words.pop()

@@ -73,7 +73,7 @@ def _vanishes(bound: Interval) -> bool:
 def constant_value(here: Expr) -> float | bool:
     """The float64 nearest to an expression of constants (or the truth of a condition); NaN where it is undefined.
 
-    Raises LossTypeError (L311) for a number that float64 rounds to zero or to infinity.
+    Raises LossTypeError (L340) for a number that float64 rounds to zero or to infinity.
     """
     if here.op == CONST:
         return _fits(_to_float(here.number), here.number != 0, here)
@@ -94,7 +94,7 @@ def _to_float(number: Fraction) -> float:
 def _fits(number: float, nonzero: bool, here: Expr) -> float:
     if math.isinf(number) or (number == 0.0 and nonzero):
         what = "too large" if math.isinf(number) else "too small"
-        raise LossTypeError("L311", f"the constant `{summary(here, 40)}` is {what} for a float64")
+        raise LossTypeError("L340", f"the constant `{summary(here, 40)}` is {what} for a float64")
     return number
 
 

@@ -1,0 +1,218 @@
+"""The body of a loss as three-address code: one operation a line, each distinct node once (the IR is a DAG).
+
+Three kinds of values, told apart before anything is printed:
+
+constant   only numbers: computed now, with mpmath, and written as a float64 literal
+scalar     hyper-parameters and the number of classes: a Python float at run time (template "math" of the records)
+tensor     y or f enters: the target's own template
+
+A target says, in a `Dialect`, which template it uses, which operators accept Python numbers beside tensors, and how a
+number becomes a tensor.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+from lossc.compiler import ops
+from lossc.compiler.errors import LossTypeError
+from lossc.compiler.facts import Facts
+from lossc.compiler.ir import ARG, CONST, PARAM, Expr, postorder
+from lossc.compiler.loss import Loss
+from lossc.compiler.printing import to_text
+from lossc.compiler.targets.scalars import CAREFUL, constant_value, is_certain, literal
+
+CONSTANT, SCALAR, TENSOR = "constant", "scalar", "tensor"
+WIDTH = 120
+_INDENT = 4
+_LONG = 12
+_HOLE = re.compile(r"\{(\d)\}")
+_POWER = re.compile(r"^([A-Za-z_]\w*|[0-9.]+(?:e[+-]?[0-9]+)?) \*\* ([A-Za-z_]\w*|[0-9.]+(?:e[+-]?[0-9]+)?)$")
+"""A power of simple operands, that ruff writes without spaces."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """What the printer must know of a target.
+
+    template   the key of `OpRecord.lower`
+    numbers    operator -> positions that accept a Python number beside tensors; None means all of them
+    to_tensor  a number as a tensor of the right dtype and device; `{0}` is the number, `{f}` the prediction
+
+    `clamp` takes two numbers or two tensors as its bounds, and `where` needs a tensor among its branches.
+    """
+
+    template: str
+    numbers: Mapping[str, tuple[int, ...] | None]
+    to_tensor: str
+
+
+@dataclass(slots=True)
+class Kernel:
+    """Lines of code (without indentation), the operand that holds the value, its kind, and what the code refers to."""
+
+    lines: list[str] = field(default_factory=list)
+    result: str = ""
+    kind: str = TENSOR
+    uses: set[str] = field(default_factory=set)
+
+
+def build_kernel(loss: Loss, names: Mapping[str, str], dialect: Dialect) -> Kernel:
+    """Print the body. `names` gives the identifiers of y, f and every hyper-parameter.
+
+    Raises LossTypeError (L340) for constants that float64 cannot hold, (L341) for learnable coefficients.
+    """
+    return _Printer(loss, names, dialect).run()
+
+
+class _Printer:
+    def __init__(self, loss: Loss, names: Mapping[str, str], dialect: Dialect) -> None:
+        self.loss = loss
+        self.names = names
+        self.dialect = dialect
+        self.facts = Facts(loss)
+        self.kinds: dict[Expr, str] = {}
+        self.text: dict[Expr, str] = {}
+        self.tensors: dict[str, str] = {}
+        self.notes: dict[str, str] = {}
+        self.out = Kernel()
+        self.count = 0
+
+    def run(self) -> Kernel:
+        for here in postorder(self.loss.body):
+            self.kinds[here] = kind = self._kind(here)
+            if kind != CONSTANT and here.args:
+                self.text[here] = self._operation(here)
+            elif kind != CONSTANT:
+                self.text[here] = self._leaf(here)
+        body = self.loss.body
+        self.out.result, self.out.kind = self._operand(body), self.kinds[body]
+        return self.out
+
+    # -- kinds and leaves ---------------------------------------------------------------------------------------------
+
+    def _kind(self, here: Expr) -> str:
+        if here.op in (ARG, PARAM):
+            return TENSOR if here.op == ARG else SCALAR
+        if here.op == CONST:
+            return CONSTANT
+        if here.op not in ops.OPS:
+            raise LossTypeError("L341", f"`{here.op}` cannot be compiled", hint="substitute the coefficients first")
+        record = ops.OPS[here.op]
+        kinds = {self.kinds[a] for a in here.args}
+        if record.axis == ops.SIZE:
+            return SCALAR
+        if kinds <= {CONSTANT}:
+            return CONSTANT
+        return TENSOR if TENSOR in kinds or _is_tensor_only(record) else SCALAR
+
+    def _leaf(self, here: Expr) -> str:
+        if here.op == "num_classes":
+            self.out.uses.add("num_classes")
+            return "num_classes"
+        return self.names[here.name]
+
+    def _operand(self, here: Expr) -> str:
+        if self.kinds[here] != CONSTANT:
+            return self.text[here]
+        if here not in self.text:
+            self.text[here] = literal(constant_value(here))
+            if here.tree_size < 40 and (here.op != CONST or Fraction(self.text[here]) != here.number):
+                self.notes[self.text[here]] = to_text(here)
+        return self.text[here]
+
+    # -- operations ---------------------------------------------------------------------------------------------------
+
+    def _operation(self, here: Expr) -> str:
+        if self.kinds[here] == SCALAR:
+            template = self._scalar_template(here)
+            operands = [self._operand(a) for a in here.args]
+            if len(_HOLE.findall(template)) > 2:
+                operands = [self._assign(o, [o]) if len(o) > _LONG else o for o in operands]
+            return self._assign(fill(template, operands), operands)
+        if here.op == "where" and self.kinds[here.args[0]] != TENSOR:
+            return self._choice(here)
+        operands = self._tensor_operands(here)
+        template = ops.OPS[here.op].lower[self.dialect.template]
+        if here.op == "pow" and here.args[1].op == CONST and here.args[1].number.denominator == 1:
+            operands[1] = str(here.args[1].number)
+        return self._assign(fill(template, operands), operands)
+
+    def _scalar_template(self, here: Expr) -> str:
+        template = ops.OPS[here.op].lower["math"]
+        if here.op == "where":
+            template = "{1} if {0} else {2}"
+        if not is_certain(here.op, here.args, self.facts):
+            template = CAREFUL[here.op]
+            if "_power" in template:
+                self.out.uses.add("_power")
+        elif template.startswith("(") and template.endswith(")"):
+            template = template[1:-1]
+        return template
+
+    def _choice(self, here: Expr) -> str:
+        """`where` whose condition is known to Python: the other branch leaves no trace."""
+        condition, *branches = here.args
+        if self.kinds[condition] == CONSTANT:
+            return self._as_tensor(branches[0] if constant_value(condition) else branches[1])
+        chosen = [self._as_tensor(b) for b in branches]
+        operands = [self._operand(condition), *chosen]
+        return self._assign(fill("{1} if {0} else {2}", operands), operands)
+
+    def _tensor_operands(self, here: Expr) -> list[str]:
+        allowed = self.dialect.numbers.get(here.op, ())
+        reals = [i for i, a in enumerate(here.args) if ops.kind_of(a) == ops.REAL_KIND]
+        bare = [i for i in reals if self.kinds[here.args[i]] != TENSOR]
+        if here.op == "where":
+            wrapped = set(bare[:1]) if len(bare) == len(reals) else set()
+        elif here.op == "clamp":
+            wrapped = set() if bare == [1, 2] else set(bare)
+        else:
+            wrapped = set() if allowed is None else {i for i in bare if i not in allowed}
+        return [self._as_tensor(a) if i in wrapped else self._operand(a) for i, a in enumerate(here.args)]
+
+    def _as_tensor(self, here: Expr) -> str:
+        if self.kinds[here] == TENSOR:
+            return self.text[here]
+        number = self._operand(here)
+        if number not in self.tensors:
+            made = self.dialect.to_tensor.replace("{f}", self.names["f"]).replace("{0}", number)
+            self.tensors[number] = self._assign(made, [number])
+        return self.tensors[number]
+
+    def _assign(self, code: str, operands: list[str]) -> str:
+        name = f"v{self.count}"
+        self.count += 1
+        line = f"{name} = " + _POWER.sub(r"\1**\2", code)
+        notes = dict.fromkeys(self.notes[o] for o in operands if self.notes.get(o))
+        noted = f"{line}  # {', '.join(notes)}"
+        self.out.lines.append(noted if notes and len(noted) + _INDENT <= WIDTH else line)
+        return name
+
+
+def _is_tensor_only(record: ops.OpRecord) -> bool:
+    """Operators that Python's math module lacks: their argument is made a tensor."""
+    return not record.axis and "torch" in record.lower.get("math", "torch")
+
+
+def fill(template: str, operands: list[str]) -> str:
+    """The template with its operands; a negative number gets brackets where an operator stands beside it."""
+
+    def put(hole: re.Match[str]) -> str:
+        operand = operands[int(hole[1])]
+        if not operand.startswith("-"):
+            return operand
+        before, after = template[: hole.start()].rstrip(), template[hole.end() :].lstrip()
+        enclosed = before[-1:] in _OPEN and (after[:1] in _CLOSE or (not before and after[:2] in _WEAKER))
+        return operand if enclosed else f"({operand})"
+
+    return _HOLE.sub(put, template)
+
+
+_OPEN = ("", "(", ",", "f", "e")
+_CLOSE = ("", ")", ",", "i", "e")
+_WEAKER = ("+ ", "- ", "* ", "/ ", "< ", "> ", "<=", ">=", "==", "!=")
+"""What stands beside a place where a minus sign needs no brackets (`f`, `i`, `e`: of if and else)."""

@@ -1,0 +1,40 @@
+"""The way of every loss to code, one readable function: the passes in order, and every stage kept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lossc.compiler.loss import Loss
+from lossc.compiler.passes.canonicalize import canonicalize
+from lossc.compiler.passes.guard import guard_report
+from lossc.compiler.passes.link import link_report
+from lossc.compiler.passes.rewrite import Applied
+from lossc.compiler.targets.lowering import lower
+from lossc.compiler.verify import verify
+
+
+@dataclass(frozen=True, slots=True)
+class Stages:
+    """The loss after each pass on the way to code, and what the passes did: `lossc compile --show-passes` shows it."""
+
+    written: Loss
+    canonical: Loss
+    linked: Loss
+    lowered: Loss
+    guarded: Loss
+    applied: tuple[Applied, ...]
+
+
+def prepare(loss: Loss) -> Stages:
+    """Verify, then run the passes: canonical form, link, cheap operations, guards last (they hide patterns).
+
+    A formula whose canonical form would be reduced over the classes in another way (`0*f + sum_c(y)`) stays as written.
+    """
+    verify(loss)
+    canonical = canonicalize(loss)
+    if (canonical.layout, canonical.reduces_itself) != (loss.layout, loss.reduces_itself):
+        canonical = loss
+    linked, fused = link_report(canonical)
+    lowered = lower(linked)
+    guarded, guards = guard_report(lowered)
+    return Stages(loss, canonical, linked, lowered, guarded, (*fused, *guards))
