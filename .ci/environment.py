@@ -1,6 +1,6 @@
 """Make or renew the virtual environment that the Makefile works in: `python .ci/environment.py .venv STAMP`.
 
-Run again it does nothing, run twice at once the second waits for the first, stopped halfway it starts anew: the stamp is
+Run again it does nothing; of two at once the second waits for the first; stopped halfway it starts anew: the stamp is
 written last, in one step, and holds a digest of what the environment was made from.
 """
 
@@ -55,7 +55,8 @@ def main(folder: Path, stamp: Path) -> int:
             stamp.touch()
             return 0
         began = time.monotonic()
-        print(f"Setting up {folder} with Python {sys.version.split()[0]} (once; it can take some minutes) ...", flush=True)
+        version = sys.version.split()[0]
+        print(f"Setting up {folder} with Python {version} (once; it can take some minutes) ...", flush=True)
         stamp.unlink(missing_ok=True)
         try:
             make(folder)
