@@ -44,7 +44,8 @@ def _derivatives(record: OpRecord) -> str:
     """The partials as formulas; for a class-axis operator the derivative with respect to x at class k."""
     args = _symbols(record)
     if record.axis == ops.REDUCE and record.weight is not None:
-        return f"∂/∂x_k: {_code(to_text(record.weight(args[0], param('r'))))}, r being the value"
+        weight = to_text(record.weight(args[0], param("r")))
+        return f"∂/∂x_k: {_code(weight)}" + (", r being the value" if "r," in weight else "")
     if record.axis == ops.MAP and record.centre is not None and record.partials is not None:
         direct, through = (to_text(p) for p in record.partials(*args) if p is not None)
         return f"∂/∂x: {_code(direct)}, and {_code(through)} through {_code(to_text(record.centre(args[0])))}"

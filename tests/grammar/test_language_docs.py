@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import doctest
 import re
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -47,7 +48,7 @@ def test_pairs_are_the_same_expression(text: str) -> None:
 def test_errors_are_shown_as_they_are() -> None:
     """The text after a wrong loss is what the user sees, to the letter."""
     shown = 0
-    for (tag, text, line), (_, expected, _) in zip(EXAMPLES, EXAMPLES[1:], strict=False):
+    for (tag, text, line), (_, expected, _) in pairwise(EXAMPLES):
         if tag == "loss-error":
             with pytest.raises(LosscError) as caught:
                 parse_losses(text.rstrip("\n"), source_name="<formula>")
@@ -79,6 +80,7 @@ def test_tables_are_generated() -> None:
 
 def test_links_within_the_page() -> None:
     """Every link to a section leads to one."""
-    anchors = {re.sub(r"[^a-z0-9 -]", "", h.lower()).replace(" ", "-") for h in re.findall(r"^#+ (.*)$", TEXT, re.MULTILINE)}
+    headings = re.findall(r"^#+ (.*)$", TEXT, re.MULTILINE)
+    anchors = {re.sub(r"[^a-z0-9 -]", "", heading.lower()).replace(" ", "-") for heading in headings}
     for target in re.findall(r"\]\(#([^)]*)\)", TEXT):
         assert target in anchors
