@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from lossc.compiler import ops
@@ -61,7 +62,7 @@ class Loss:
 
     # -- what it is -------------------------------------------------------------------------------------------------
 
-    @property
+    @cached_property
     def uses_class_axis(self) -> bool:
         """Whether some operator of the body works along the class axis."""
         return any(n.op in ops.OPS and ops.OPS[n.op].axis for n in postorder(self.body))
@@ -78,7 +79,7 @@ class Loss:
             return IDENTITY
         return SOFTMAX if self.layout == CLASSWISE else SIGMOID
 
-    @property
+    @cached_property
     def reduces_itself(self) -> bool:
         """Whether the body has one value a sample already: a classwise loss that does not vary over the classes."""
         return self.layout == CLASSWISE and not varies(self.body)
