@@ -1,0 +1,120 @@
+"""Defence in depth: emitted Python is checked, node by node, against what the printer can write, before it is run here.
+
+The printer writes code from the IR alone, so nothing else should ever come out; this says so again from the other end.
+Allowed are plain definitions, arithmetic, and calls of a short list of names. No imports but torch and the standard
+library's math, no attribute that begins with an underscore, no lambda, no comprehension over anything.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from functools import cache
+
+from lossc.compiler import ops
+from lossc.compiler.errors import UsageError
+
+IMPORTS = frozenset({
+    "from __future__ import annotations", "import math", "import torch", "from torch import Tensor, nn",
+})  # fmt: skip
+
+_NAMES = frozenset({
+    "TypeError", "ValueError", "SystemExit", "abs", "bool", "float", "isinstance", "len", "max", "min", "print", "sum",
+    "super", "tuple", "type",
+})  # fmt: skip
+_METHODS = frozenset({
+    "all", "backward", "detach", "dim", "float", "is_complex", "is_floating_point", "scatter", "sum", "to", "tolist",
+    "unsqueeze", "__init__",
+})  # fmt: skip
+_TORCH = frozenset({
+    "torch.amax", "torch.autograd.grad", "torch.broadcast_to", "torch.full", "torch.isfinite", "torch.mean",
+    "torch.squeeze", "torch.sum", "torch.tensor", "torch.zeros_like", "math.copysign", "math.floor", "math.log2",
+    "math.pow",
+})  # fmt: skip
+_VALUES = frozenset({
+    "torch.bool", "torch.float32", "torch.float64", "torch.int64", "math.inf", "math.nan", "math.pi", "math.e",
+    "nn.Module",
+})  # fmt: skip
+_ATTRIBUTES = frozenset({"__name__", "device", "dtype", "grad", "shape"})
+
+_NODES: tuple[type[ast.AST], ...] = (
+    ast.Module, ast.Import, ast.ImportFrom, ast.alias, ast.FunctionDef, ast.ClassDef, ast.arguments, ast.arg,
+    ast.Return, ast.Assign, ast.If, ast.Raise, ast.Expr, ast.Call, ast.keyword, ast.Name, ast.Attribute,
+    ast.Constant, ast.BinOp, ast.UnaryOp, ast.BoolOp, ast.Compare, ast.IfExp, ast.Tuple, ast.List, ast.Subscript,
+    ast.Slice, ast.JoinedStr, ast.FormattedValue, ast.expr_context, ast.operator, ast.unaryop, ast.boolop, ast.cmpop,
+)  # fmt: skip
+
+
+@cache
+def allowed_calls() -> frozenset[str]:
+    """Dotted names that emitted code may call: those of the operator records, and the few of the frame around them."""
+    text = " ".join(t for r in ops.OPS.values() for key in ("torch", "math") for t in [r.lower.get(key, "")])
+    return _TORCH | frozenset(re.findall(r"\b((?:torch|math)(?:\.\w+)+)\(", text))
+
+
+def audit(source: str) -> ast.Module:
+    """The syntax tree of `source`, if it is code that lossc can have emitted; UsageError (L244) if not."""
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as problem:
+        raise _refused(f"it is not Python: {problem}") from None
+    local = {n.name for n in ast.walk(tree) if isinstance(n, (ast.FunctionDef, ast.ClassDef))}
+    for here in ast.walk(tree):
+        _check(here, local)
+    return tree
+
+
+def _check(here: ast.AST, local: set[str]) -> None:
+    if not isinstance(here, _NODES):
+        raise _refused(f"it holds a {type(here).__name__}", here)
+    if isinstance(here, (ast.Import, ast.ImportFrom)) and ast.unparse(here) not in IMPORTS:
+        raise _refused(f"`{ast.unparse(here)}`", here)
+    if isinstance(here, (ast.FunctionDef, ast.ClassDef)) and here.decorator_list:
+        raise _refused("it holds a decorator", here)
+    if isinstance(here, ast.ClassDef) and [ast.unparse(b) for b in here.bases] != ["nn.Module"]:
+        raise _refused(f"the class {here.name} is not an nn.Module", here)
+    if isinstance(here, ast.Attribute):
+        _check_attribute(here)
+    if isinstance(here, ast.Name) and here.id.startswith("__") and here.id not in ("__all__", "__name__"):
+        raise _refused(f"it uses `{here.id}`", here)
+    if isinstance(here, ast.Call):
+        _check_call(here, local)
+
+
+def _check_attribute(here: ast.Attribute) -> None:
+    whole = _dotted(here)
+    if here.attr.startswith("_") and here.attr not in ("__init__", "__name__"):
+        raise _refused(f"it uses `.{here.attr}`", here)
+    root = whole.split(".")[0]
+    if root in ("torch", "math", "nn"):
+        known = allowed_calls() | _VALUES
+        if whole not in known and not any(k.startswith(whole + ".") for k in known):
+            raise _refused(f"it uses `{whole}`", here)
+    elif root != "self" and here.attr not in _ATTRIBUTES | _METHODS:
+        raise _refused(f"it uses `.{here.attr}`", here)
+
+
+def _dotted(here: ast.expr) -> str:
+    """`a.b.c` for a chain of plain names, else nothing before the last name."""
+    names: list[str] = []
+    while isinstance(here, ast.Attribute):
+        names.append(here.attr)
+        here = here.value
+    return ".".join(reversed([*names, here.id if isinstance(here, ast.Name) else ""]))
+
+
+def _check_call(here: ast.Call, local: set[str]) -> None:
+    function = here.func
+    if isinstance(function, ast.Name):
+        allowed = function.id in _NAMES or function.id in local
+    elif isinstance(function, ast.Attribute):
+        allowed = function.attr in _METHODS or _dotted(function) in allowed_calls()
+    else:  # the module that make(...) returned, in the self-test
+        allowed = isinstance(function, ast.Call) and isinstance(function.func, ast.Name) and function.func.id == "make"
+    if not allowed:
+        raise _refused(f"it calls `{ast.unparse(function)}`", here)
+
+
+def _refused(why: str, at: ast.AST | None = None) -> UsageError:
+    place = f" (line {at.lineno})" if at is not None and hasattr(at, "lineno") else ""
+    return UsageError("L244", f"this source is not code that lossc emits: {why}{place}")
