@@ -166,7 +166,7 @@ def _short(ctx: Any, value: Any) -> str:
     return str(ctx.nstr(value, 9))
 
 
-def equivalent(a: Expr, b: Expr, loss: Loss, *, count: int = 160, seed: int = 0, reach: float = REACH) -> Agreement:
+def equivalent(a: Expr, b: Expr, loss: Loss, *, count: int = 220, seed: int = 0, reach: float = REACH) -> Agreement:
     """Whether `a` and `b` mean the same under the roles of `loss`: equal, and defined at the same points.
 
     Compared on `points(loss, a, b, count=..., seed=..., reach=...)`; "undecided" if hardly a point has a value. Where

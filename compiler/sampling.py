@@ -79,11 +79,11 @@ def _show(value: Value) -> str:
     return f"{value:.9g}"
 
 
-def points(loss: Loss, *roots: Expr, count: int = 160, seed: int = 0, reach: float = REACH) -> list[Points]:
+def points(loss: Loss, *roots: Expr, count: int = 220, seed: int = 0, reach: float = REACH) -> list[Points]:
     """Inputs for the leaves of `roots` (default: the body): one batch, or one a class count for a classwise loss.
 
-    At least `count` points in all beside the corners (every leaf at a boundary or special value). No value is greater
-    than `reach` in magnitude.
+    At least `count` points in all, up to about half of them corners (every leaf at a boundary or special value). No
+    value is greater than `reach` in magnitude.
     """
     used = [n for n in postorder(*(roots or (loss.body,))) if n.op in (ARG, PARAM, COEF)]
     leaves = sorted(used, key=lambda n: (n not in (Y, F), n is F, n.op, str(n.value)))
@@ -104,19 +104,19 @@ class _Sampler:
         self.defaults = {n: loss.parameter(n.name).default for n in leaves if n.op == PARAM}
 
     def batch(self, count: int) -> Points:
-        rows: list[tuple[str, dict[Expr, Value]]] = [("corner", p) for p in self._corners()]
+        rows: list[tuple[str, dict[Expr, Value]]] = [("corner", p) for p in self._corners(6 * count // 11)]
         kinds = itertools.cycle(_DRAWS)
-        while len(rows) < count + MAX_CORNERS // 2 or not rows:
+        while len(rows) < count or not rows:
             kind = next(kinds)
             rows.append((kind, self._near() if kind == "near" else self._drawn(_DRAWS[kind])))
         columns = {n: tuple(p[n] for _, p in rows) for n in self.leaves}
         return Points(columns, tuple(kind for kind, _ in rows), self.num_classes)
 
-    def _corners(self) -> Iterator[dict[Expr, Value]]:
+    def _corners(self, most: int) -> Iterator[dict[Expr, Value]]:
         """Special values of the leaves together: all combinations where they are few, else a random part of them."""
         lists = [self._specials(n) for n in self.leaves]
         total = math.prod(len(options) for options in lists)
-        chosen = range(total) if total <= MAX_CORNERS else sorted(self.rng.sample(range(total), MAX_CORNERS))
+        chosen = range(total) if total <= most else sorted(self.rng.sample(range(total), most))
         for index in chosen:
             point: dict[Expr, Value] = {}
             for leaf, options in zip(self.leaves, lists, strict=True):
@@ -178,9 +178,6 @@ class _Sampler:
             return (y, y) if same else (y, f)
         y = self._limited(self.roles[Y], y * scale)
         return y, self._limited(self.roles[F], y * ratio)
-
-
-MAX_CORNERS = 120
 
 
 def special_values(role: Role) -> tuple[float, ...]:

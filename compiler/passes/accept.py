@@ -65,7 +65,7 @@ class AcceptTest:
     `deadline` is a `time.monotonic()` moment after which `judge` raises `OutOfTime`.
     """
 
-    def __init__(self, loss: Loss, *, deadline: float | None = None, count: int = 160) -> None:
+    def __init__(self, loss: Loss, *, deadline: float | None = None, count: int = 220) -> None:
         self.loss, self.deadline, self.count = loss, deadline, count
         self.facts = Facts(loss)
         self.cost: Cost = cost(loss.body)
@@ -82,7 +82,7 @@ class AcceptTest:
 
     def judge(self, candidate: Expr) -> Verdict:
         """The verdict on a candidate, which should be in canonical form already. Raises OutOfTime."""
-        numbers: dict[str, float] = {"cost before": self.cost.work, "cost after": cost(candidate).work}
+        numbers: dict[str, float] = {}
         for check in (self._form, self._cheaper, self._domain, self._agrees, self._accurate, self._slope):
             refusal = check(candidate, numbers)
             if refusal is not None:
@@ -107,6 +107,7 @@ class AcceptTest:
 
     def _cheaper(self, candidate: Expr, numbers: dict[str, float]) -> Verdict | None:
         new = cost(candidate)
+        numbers |= {"cost before": self.cost.work, "cost after": new.work}
         if new < self.cost:
             return None
         return Verdict(False, "cost", f"costs {new}, not less than {self.cost}", numbers=numbers)
@@ -135,9 +136,8 @@ class AcceptTest:
 
         before, after = [], []
         for b, batch in enumerate(self._reference.batches):
-            truth = self._reference.truth(b)
-            old, new = np.broadcast_arrays(self._float32[b], evaluate32([candidate], batch)[0])
-            truth = np.broadcast_to(truth, old.shape)
+            arrays = (self._reference.truth(b), self._float32[b], evaluate32([candidate], batch)[0])
+            truth, old, new = np.broadcast_arrays(*arrays)
             meant = np.isfinite(truth) & (np.abs(truth) <= FLOAT32_MAX)
             error, new_error = ulps(old, truth), ulps(new, truth)
             worse = meant & (new_error > POINT_ALLOWANCE * (error + 1))

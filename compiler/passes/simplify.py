@@ -1,10 +1,10 @@
 """Simplify: the canonical form, and then whatever SymPy finds that passes the accept test.
 
 SymPy works in a process that can be killed and nothing that it says is believed: each proposal is brought to canonical
-form, held against the formula by `lossc.compiler.passes.accept`, and reported with the reason of the verdict. First the
-whole formula is handed over, then its parts, largest first (one `log(f)/log(f)` that SymPy wrongly cancels must not
-spoil the rest), until nothing more is accepted. Every accepted step costs strictly less, so this ends; the result is
-its own simplification.
+form, held against the formula by `lossc.compiler.passes.accept`, and reported with the reason of the verdict. The
+whole formula is handed over, and its parts (one `log(f)/log(f)` that SymPy wrongly cancels must not spoil the rest),
+first to SymPy's quick methods and then to the slow ones, until nothing more is accepted. Every accepted step costs
+strictly less, so this ends; the result is its own simplification.
 
     >>> print(simplify(lossc.parse("y^2 - 2*y*f + f^2")).explain())
 """
@@ -12,9 +12,10 @@ its own simplification.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from lossc.compiler import ops
 from lossc.compiler.cost import Cost, cost
 from lossc.compiler.errors import LosscError, UsageError
 from lossc.compiler.facts import Facts
@@ -22,6 +23,9 @@ from lossc.compiler.ir import Expr, node, postorder, substitute
 from lossc.compiler.loss import CLASSWISE, Loss, varies
 from lossc.compiler.passes.accept import AcceptTest, OutOfTime, Verdict
 from lossc.compiler.passes.canonicalize import canonical_expr
+from lossc.compiler.passes.sympy_client import WORKER, WorkerProblem
+from lossc.compiler.passes.sympy_worker import QUICK, THOROUGH
+from lossc.compiler.sympy_bridge import MAX_SYMPY_DEPTH, MAX_SYMPY_NODES
 from lossc.compiler.verify import verify
 
 SYMPY_SHARE = 0.7
@@ -104,7 +108,10 @@ class _Search:
         self.facts = Facts(loss)
         self.steps: list[Step] = []
         self.notes: list[str] = []
-        self.settled: set[Expr] = set()
+        self.settled: dict[tuple[Expr, str], bool] = {}
+        """Parts that a stage has nothing for; True if that is because its proposals were unfit, not dear."""
+        self.refused: dict[tuple[Expr, Expr], str] = {}
+        """Proposals for parts, and the check that refused them: whatever the rest of the formula is."""
         self.sympy_usable = True
 
     def canonicalize(self) -> None:
@@ -121,12 +128,37 @@ class _Search:
             self.loss = self.loss.with_body(after)
 
     def ask_sympy(self) -> None:
-        """Rounds of proposals for the whole and then for its parts, until nothing is accepted or the time is over."""
+        """Rounds of proposals until nothing is accepted or the time is over: quick methods first, on every part."""
+        if not _suits_sympy(self.loss.body):
+            self.notes.append("the formula is too large for SymPy, which is asked for its parts only")
         try:
-            while self.sympy_usable and any(self._improve(part) for part in self._parts()):
+            while self.sympy_usable and (self._quickly() or self._thoroughly()):
                 pass
         except OutOfTime:
             self.notes.append("the time was over before all of SymPy's proposals were tested")
+
+    def _quickly(self) -> bool:
+        """The quick methods on the whole and its larger parts, largest first; True as soon as something is accepted."""
+        parts = [n for n in postorder(self.loss.body) if n.tree_size >= MIN_PART_SIZE and _suits_sympy(n)]
+        parts.sort(key=lambda n: -n.tree_size)  # stable: equal sizes stay in the order of the DAG
+        return any(self._improve(part, QUICK) for part in parts[:MAX_PARTS])
+
+    def _thoroughly(self) -> bool:
+        """The slow methods on the whole; on the operands of a part only where proposals for the part were unfit."""
+        level = [self.loss.body]
+        seen: set[Expr] = set()
+        while level:
+            below: list[Expr] = []
+            for part in level:
+                if part.tree_size < MIN_PART_SIZE or part in seen:
+                    continue
+                seen.add(part)
+                if _suits_sympy(part) and self._improve(part, THOROUGH):
+                    return True
+                if self.settled.get((part, THOROUGH), True) and len(seen) < MAX_PARTS:
+                    below += part.args
+            level = below
+        return False
 
     def _canonical(self, body: Expr) -> Expr:
         """Canonical, and still summed over the classes if the body was (one that stops varying is not)."""
@@ -135,34 +167,32 @@ class _Search:
             return canonical_expr(made * node("num_classes"), self.facts)
         return made
 
-    def _parts(self) -> Iterator[Expr]:
-        """The body and its larger proper parts that are numbers, largest first, without those already settled."""
-        from lossc.compiler import ops
-
-        body = self.loss.body
-        parts = [n for n in postorder(body) if n.tree_size >= MIN_PART_SIZE and ops.kind_of(n) == ops.REAL_KIND]
-        parts.sort(key=lambda n: -n.tree_size)  # stable: equal sizes stay in the order of the DAG
-        for part in parts[:MAX_PARTS]:
-            if part not in self.settled:
-                yield part
-
-    def _improve(self, part: Expr) -> bool:
+    def _improve(self, part: Expr, stage: str) -> bool:
         """Put the best accepted proposal for one part (or the whole) in its place; False if there is none."""
+        if (part, stage) in self.settled or not self.sympy_usable:
+            return False
         test = AcceptTest(self.loss.with_body(part), deadline=self.deadline)
-        settled = True
-        for origin, candidate in self._candidates(part):
+        candidates, unfit = self._candidates(part, stage)
+        again = False  # a proposal that only the whole refused may fit when the whole has changed
+        for origin, candidate in candidates:
+            if (part, candidate) in self.refused:
+                unfit = unfit or self.refused[part, candidate] != "cost"
+                continue
             verdict, body = test.judge(candidate), candidate
+            if not verdict.accepted:
+                self.refused[part, candidate] = verdict.check
             if verdict.accepted and part is not self.loss.body:
                 verdict, body = self._in_place(part, candidate, verdict)
-                settled = settled and verdict.accepted
+                again = again or not verdict.accepted
             self.steps.append(
                 Step(origin, part, candidate, verdict.accepted, str(verdict), verdict.check, verdict.numbers)
             )
             if verdict.accepted:
                 self.loss = self.loss.with_body(body)
                 return True
-        if settled and self.sympy_usable:
-            self.settled.add(part)
+            unfit = unfit or verdict.check != "cost"
+        if self.sympy_usable and not again:
+            self.settled[part, stage] = unfit
         return False
 
     def _in_place(self, part: Expr, better: Expr, verdict: Verdict) -> tuple[Verdict, Expr]:
@@ -173,30 +203,44 @@ class _Search:
         on_whole = AcceptTest(self.loss, deadline=self.deadline).judge(body)
         return (verdict if on_whole.accepted else on_whole), body
 
-    def _candidates(self, part: Expr) -> list[tuple[str, Expr]]:
-        """SymPy's proposals in canonical form, each once, cheapest first (then in the order of the methods)."""
+    def _candidates(self, part: Expr, stage: str) -> tuple[list[tuple[str, Expr]], bool]:
+        """SymPy's proposals in canonical form, each once, cheapest first (then in the order of the methods).
+
+        The second value says whether some method gave nothing that could be used at all.
+        """
         found: dict[Expr, str] = {}
-        for method, proposal in self._proposals(part):
+        proposals, unfit = self._proposals(part, stage)
+        for method, proposal in proposals:
             try:
                 made = canonical_expr(proposal, self.facts)
             except (ValueError, LosscError):  # constants that fold beyond the limits of the language
+                unfit = True
                 continue
             if made is not part:
                 found.setdefault(made, f"sympy:{method}")
-        return sorted(((origin, made) for made, origin in found.items()), key=lambda item: cost(item[1]))
+        return sorted(((origin, made) for made, origin in found.items()), key=lambda item: cost(item[1])), unfit
 
-    def _proposals(self, part: Expr) -> list[tuple[str, Expr]]:
-        from lossc.compiler.passes.sympy_worker import WORKER, WorkerProblem
-
+    def _proposals(self, part: Expr, stage: str) -> tuple[list[tuple[str, Expr]], bool]:
         now = time.monotonic()
         out: list[tuple[str, Expr]] = []
+        unfit = False
         try:
-            for proposal in WORKER.proposals(self.loss.with_body(part), now + SYMPY_SHARE * (self.deadline - now)):
+            for proposal in WORKER.proposals(
+                self.loss.with_body(part), now + SYMPY_SHARE * (self.deadline - now), stage
+            ):
                 if proposal.expr is not None:
                     out.append((proposal.method, proposal.expr))
-                elif part is self.loss.body:
+                    continue
+                unfit = True
+                if part is self.loss.body:
                     self.notes.append(f"SymPy's `{proposal.method}` gave nothing: {proposal.problem}")
         except WorkerProblem as problem:
             self.sympy_usable = False
             self.notes.append(f"{problem}: kept what was found before")
-        return out
+        return out, unfit
+
+
+def _suits_sympy(part: Expr) -> bool:
+    return (
+        part.tree_size <= MAX_SYMPY_NODES and part.depth <= MAX_SYMPY_DEPTH and ops.kind_of(part) == ops.REAL_KIND
+    )

@@ -1,29 +1,21 @@
-"""SymPy in a process of its own that can be killed: `python -m lossc.compiler.passes.sympy_worker`.
+"""The far end of the SymPy process: `python -m lossc.compiler.passes.sympy_worker`. Reads formulas, writes proposals.
 
-Both ends of the pipe are here. `Worker` is the near end: it starts the process when first asked, sends a formula as one
-line of JSON, and yields SymPy's proposals as they come, one line each, so that a method that hangs only loses the ones
-after it. At the deadline the process is killed with SIGKILL: integer arithmetic in C answers to no other signal
-(`Float('1e999999999')`, reference/numerics.md, finding 9). The far end limits its own memory and processor time, gives
-each method a soft limit, and ends when its input does, so it never outlives its parent for long.
-
-SymPy's results depend on the order of hashes, so the process runs with PYTHONHASHSEED=0 and an emptied cache.
+Each line of the input is `{"loss": ..., "stage": "quick" | "thorough", "seconds": ...}`; the answers are lines
+`{"method": ..., "loss": ...}` or `{"method": ..., "problem": reason}`, and `{"done": true}` at the end. The process
+limits its own memory and processor time, gives each method a soft limit, and ends when its input does, so it never
+outlives its parent for long. The cache of SymPy is emptied for every formula: nothing depends on what was asked before.
 """
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import json
 import os
-import selectors
+import queue
 import signal
-import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from lossc.compiler.errors import LosscError
@@ -35,179 +27,44 @@ MEMORY_LIMIT = 2 << 30
 """Bytes of address space that the process may have."""
 METHOD_SHARE = 0.3
 """Share of the time limit that one method may take."""
+QUICK, THOROUGH = "quick", "thorough"
+"""Stages: methods that take milliseconds on most formulas, and the others."""
 
 
-@dataclass(frozen=True, slots=True)
-class Proposal:
-    """What one SymPy method made of the formula: an expression, or None and the reason why there is none."""
-
-    method: str
-    expr: Expr | None
-    problem: str = ""
+class _Slow(BaseException):
+    """A method used up its soft limit. Not an `Exception`: SymPy catches those."""
 
 
-class WorkerProblem(Exception):
-    """The worker could not be used, or was stopped; `str()` says why, as a note for the report."""
-
-
-# -- the near end ----------------------------------------------------------------------------------------------------
-
-
-class Worker:
-    """The near end: one SymPy process, started when first needed and again after it had to be killed. Thread-safe."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._process: subprocess.Popen[bytes] | None = None
-        self._pid = os.getpid()
-        self._buffer = b""
-
-    def proposals(self, loss: Loss, deadline: float) -> Iterator[Proposal]:
-        """SymPy's proposals for the body of `loss`, under its roles, until the monotonic time `deadline`.
-
-        Raises WorkerProblem if the process cannot be started, dies, or is still at work at the deadline (it is killed).
-        """
-        if not self._lock.acquire(timeout=max(0.0, deadline - time.monotonic())):
-            raise WorkerProblem("SymPy was busy with another formula")
-        try:
-            yield from self._ask(loss, deadline)
-        except BaseException:  # GeneratorExit and KeyboardInterrupt too: the pipe may hold half an answer
-            self._kill()
-            raise
-        finally:
-            self._lock.release()
-
-    def _ask(self, loss: Loss, deadline: float) -> Iterator[Proposal]:
-        seconds = round(max(0.05, deadline - time.monotonic()), 3)
-        request = {"loss": _mapping(loss, loss.body), "seconds": seconds}
-        process = self._started()
-        try:
-            assert process.stdin is not None
-            process.stdin.write(json.dumps(request).encode() + b"\n")
-            process.stdin.flush()
-        except OSError:
-            raise WorkerProblem("the SymPy process ended unexpectedly") from None
-        for line in self._lines(process, deadline):
-            answer = json.loads(line)
-            if "done" in answer:
-                return
-            found = from_json(answer["loss"]).body if "loss" in answer else None
-            yield Proposal(answer["method"], found, answer.get("problem", ""))
-
-    def _started(self) -> subprocess.Popen[bytes]:
-        if self._process is not None and self._process.poll() is None:
-            return self._process
-        self._kill()
-        try:
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "lossc.compiler.passes.sympy_worker"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                env=_environment(),
-                start_new_session=True,  # Ctrl-C in the terminal is for us to handle
-            )
-        except (OSError, ValueError) as problem:
-            raise WorkerProblem(f"the SymPy process could not be started ({problem})") from None
-        return self._process
-
-    def _lines(self, process: subprocess.Popen[bytes], deadline: float) -> Iterator[bytes]:
-        assert process.stdout is not None
-        with selectors.DefaultSelector() as selector:
-            selector.register(process.stdout, selectors.EVENT_READ)
-            while True:
-                while b"\n" in self._buffer:
-                    line, self._buffer = self._buffer.split(b"\n", 1)
-                    yield line
-                left = deadline - time.monotonic()
-                if left <= 0 or not selector.select(left):
-                    raise WorkerProblem("SymPy did not finish in time")
-                piece = os.read(process.stdout.fileno(), 1 << 16)
-                if not piece:
-                    raise WorkerProblem("the SymPy process ended unexpectedly")
-                self._buffer += piece
-
-    def _kill(self) -> None:
-        process, self._process, self._buffer = self._process, None, b""
-        if process is None:
-            return
-        if os.getpid() == self._pid:
-            process.kill()
-            process.wait()
-        for pipe in (process.stdin, process.stdout):
-            if pipe is not None:
-                with contextlib.suppress(OSError):
-                    pipe.close()
-
-    def close(self) -> None:
-        """Kill the process, if there is one. The worker may be used again."""
-        self._kill()
-
-    def after_fork(self) -> None:
-        """In a forked child: forget the parent's process without touching it."""
-        self._lock = threading.Lock()
-        process, self._process, self._buffer = self._process, None, b""
-        if process is not None:
-            process.returncode = 0  # not ours to wait for
-            for pipe in (process.stdin, process.stdout):
-                if pipe is not None:
-                    with contextlib.suppress(OSError):
-                        os.close(pipe.fileno())
-        self._pid = os.getpid()
-
-
-def _mapping(loss: Loss, body: Expr) -> dict[str, Any]:
-    """What the worker needs to know of a loss: the formula and the roles, in the JSON form."""
-    return to_mapping(Loss(body, y=loss.y, f=loss.f, params=loss.params))
-
-
-def _environment() -> dict[str, str]:
-    """The child finds the same `lossc`, wherever it was imported from, and hashes alike in every run."""
-    import lossc
-
-    home = str(Path(lossc.__file__).parent.parent)
-    inherited = os.environ.get("PYTHONPATH")
-    paths = [home, *([inherited] if inherited else [])]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONHASHSEED": "0"}
-
-
-WORKER = Worker()
-"""The one worker of this process."""
-atexit.register(WORKER.close)
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=WORKER.after_fork)
-
-
-# -- the far end -----------------------------------------------------------------------------------------------------
-
-
-class _Slow(Exception):
-    """A method used up its soft limit."""
-
-
-def methods(sympy: Any, symbols: list[Any]) -> dict[str, Callable[[Any], Any]]:
-    """SymPy's methods in the order in which they are asked: quick and tame ones first.
+def methods(sympy: Any, symbols: list[Any], stage: str) -> dict[str, Callable[[Any], Any]]:
+    """SymPy's methods in the order in which they are asked.
 
     Nothing with `force` (it assumes what is not so) and no `nsimplify` (it guesses constants).
     """
-    collect = {f"collect {s}": (lambda e, s=s: sympy.collect(sympy.expand(e), s)) for s in symbols}
+    if stage == QUICK:
+        return {
+            "evaluate": lambda e: e.doit(),
+            "factor_terms": sympy.factor_terms,
+            "powsimp": sympy.powsimp,
+            "together": lambda e: sympy.together(e, deep=True),
+            "factor": lambda e: sympy.factor(e, deep=True),
+            "cancel": sympy.cancel,
+            "expand": sympy.expand,
+            **{f"collect {s}": (lambda e, s=s: sympy.collect(sympy.expand(e), s)) for s in symbols},
+            "radsimp": sympy.radsimp,
+            "logcombine": sympy.logcombine,
+            "expand_log": sympy.expand_log,
+        }
     return {
-        "evaluate": lambda e: e.doit(),
-        "factor_terms": sympy.factor_terms,
-        "powsimp": sympy.powsimp,
-        "together": lambda e: sympy.together(e, deep=True),
-        "factor": lambda e: sympy.factor(e, deep=True),
-        "cancel": sympy.cancel,
-        "expand": sympy.expand,
-        **collect,
-        "radsimp": sympy.radsimp,
-        "logcombine": sympy.logcombine,
-        "expand_log": sympy.expand_log,
         "trigsimp": sympy.trigsimp,
         "sqrtdenest": sympy.sqrtdenest,
         "simplify": sympy.simplify,
-        "simplify_expanded": lambda e: sympy.simplify(sympy.expand(e)),
+        "simplify_expanded": lambda e: _unless(sympy.expand(e), e.doit(), sympy.simplify),
     }
+
+
+def _unless(changed: Any, same: Any, method: Callable[[Any], Any]) -> Any:
+    """`method(changed)`, if there was a change."""
+    return same if changed == same else method(changed)
 
 
 def main() -> None:
@@ -239,8 +96,6 @@ def _limit_processor(seconds: float) -> None:
 
 def _watched_input() -> Iterator[bytes]:
     """The lines of stdin, read by a thread of their own: when the parent is gone, so are we, whatever we are doing."""
-    import queue
-
     lines: queue.Queue[bytes] = queue.Queue()
 
     def read() -> None:
@@ -271,8 +126,13 @@ def _answer(sympy: Any, request: dict[str, Any]) -> None:
         _say({"done": True})
         return
     symbols = [bridge.symbol(n) for n in leaves if n.op == ARG]
-    for name, method in methods(sympy, symbols).items():
-        _say({"method": name, **_propose(loss, bridge, method, start, seconds * METHOD_SHARE)})
+    for name, method in methods(sympy, symbols, request["stage"]).items():
+        limit = seconds * METHOD_SHARE
+        try:
+            answer = _propose(loss, bridge, method, start, limit)
+        except _Slow:
+            answer = {"problem": f"took more than {limit:.1f} s"}
+        _say({"method": name, **answer})
     _say({"done": True})
 
 
@@ -280,14 +140,14 @@ def _propose(loss: Loss, bridge: Any, method: Callable[[Any], Any], start: Any, 
     """One method's proposal as an answer. Whatever goes wrong inside SymPy is a reason, not a crash."""
 
     def stop(*_: object) -> None:
-        raise _Slow
+        if running:
+            raise _Slow
 
+    running = True
     signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
-        signal.setitimer(signal.ITIMER_REAL, seconds)
-        return {"loss": _mapping(loss, bridge.from_sympy(method(start)))}
-    except _Slow:
-        return {"problem": f"took more than {seconds:.1f} s"}
+        return {"loss": stripped(loss, bridge.from_sympy(method(start)))}
     except MemoryError:
         return {"problem": "needs too much memory"}
     except RecursionError:
@@ -296,7 +156,13 @@ def _propose(loss: Loss, bridge: Any, method: Callable[[Any], Any], start: Any, 
         text = " ".join(str(problem).split())[:120]
         return {"problem": text if type(problem).__name__ == "BridgeRefusal" else f"{type(problem).__name__}: {text}"}
     finally:
+        running = False
         signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def stripped(loss: Loss, body: Expr) -> dict[str, Any]:
+    """What crosses the pipe of a loss: the formula and the roles, in the JSON form."""
+    return to_mapping(Loss(body, y=loss.y, f=loss.f, params=loss.params))
 
 
 def _say(answer: dict[str, Any]) -> None:

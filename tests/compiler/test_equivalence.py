@@ -1,0 +1,37 @@
+"""Equivalence of formulas: in value, in domain, and as losses."""
+
+from __future__ import annotations
+
+import pytest
+
+from lossc.compiler.equivalence import equivalent
+from lossc.grammar import parse
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "roles", "kind"),
+    [
+        ("1/(1+exp(-f))", "exp(f)/(exp(f)+1)", {}, "agree"),
+        ("log(1+exp(f))", "softplus(f)", {}, "agree"),
+        ("sin(f)^2+cos(f)^2", "1", {}, "agree"),
+        ("log(y*f)", "log(y)+log(f)", {"y": "positive", "f": "positive"}, "agree"),
+        ("log(y*f)", "log(y)+log(f)", {}, "differ"),
+        ("sum_c(f)", "1", {"y": "onehot", "f": "prob"}, "agree"),
+        ("sum_c(f)", "1", {"y": "onehot", "f": "logit"}, "differ"),
+        ("f", "f + 1e-39", {}, "differ"),
+        ("mean_c(f)*C", "sum_c(f)", {"y": "onehot", "f": "logit"}, "agree"),
+        ("C", "3", {"y": "onehot", "f": "logit"}, "differ"),
+        ("y*0 + sum_c(f)", "C*sum_c(f)", {"y": "onehot", "f": "logit"}, "agree"),
+        ("y*0 + sum_c(f)", "sum_c(f)", {"y": "onehot", "f": "logit"}, "differ"),
+        ("sqrt(-1-f^2)", "log(-2-f^2)", {}, "undecided"),
+        ("where(f > 0, log(f), 0)", "where(f > 0, log(abs(f)), 0)", {}, "agree"),
+        ("y^2", "abs(y)", {"y": "sign"}, "agree"),
+        ("y^2", "y", {"y": "binary"}, "differ"),
+    ],
+)
+def test_equivalence(a: str, b: str, roles: dict[str, str], kind: str) -> None:
+    """Equal means equal on the declared domain: in value, where defined, and as losses (sums over classes included)."""
+    loss = parse(a, **roles)
+    found = equivalent(loss.body, parse(b, **roles).body, loss)
+    assert found.kind == kind, found
+    assert bool(found) == (kind == "agree")
