@@ -20,8 +20,8 @@ from fractions import Fraction
 from lossc.compiler import ops
 from lossc.compiler.errors import LossTypeError
 from lossc.compiler.facts import Facts
-from lossc.compiler.ir import ARG, CONST, PARAM, Expr, postorder
-from lossc.compiler.loss import Loss
+from lossc.compiler.ir import ARG, CONST, PARAM, Expr, F, postorder
+from lossc.compiler.loss import Loss, class_varying
 from lossc.compiler.printing import to_text
 from lossc.compiler.targets.scalars import CAREFUL, constant_value, is_certain, literal
 
@@ -41,6 +41,7 @@ class Dialect:
     template   the key of `OpRecord.lower`
     numbers    operator -> positions that accept a Python number beside tensors; None means all of them
     to_tensor  a number as a tensor of the right dtype and device; `{0}` is the number, `{f}` the prediction
+    spread     a tensor that is the same for all classes, or for all elements, in the full shape
 
     `clamp` takes two numbers or two tensors as its bounds, and `where` needs a tensor among its branches.
     """
@@ -48,15 +49,19 @@ class Dialect:
     template: str
     numbers: Mapping[str, tuple[int, ...] | None]
     to_tensor: str
+    spread: str
 
 
 @dataclass(slots=True)
 class Kernel:
-    """Lines of code (without indentation), the operand that holds the value, its kind, and what the code refers to."""
+    """Lines of code (without indentation), the operand that holds the value, and what the code refers to.
+
+    `reached`: whether the value certainly depends on f in a way that a gradient can follow.
+    """
 
     lines: list[str] = field(default_factory=list)
     result: str = ""
-    kind: str = TENSOR
+    reached: bool = True
     uses: set[str] = field(default_factory=set)
 
 
@@ -74,6 +79,8 @@ class _Printer:
         self.names = names
         self.dialect = dialect
         self.facts = Facts(loss)
+        self.varying = class_varying(loss.body)
+        self.reached: set[Expr] = set()
         self.kinds: dict[Expr, str] = {}
         self.text: dict[Expr, str] = {}
         self.tensors: dict[str, str] = {}
@@ -88,9 +95,17 @@ class _Printer:
                 self.text[here] = self._operation(here)
             elif kind != CONSTANT:
                 self.text[here] = self._leaf(here)
-        body = self.loss.body
-        self.out.result, self.out.kind = self._operand(body), self.kinds[body]
+            if self._reaches(here):
+                self.reached.add(here)
+        self.out.result, self.out.reached = self._operand(self.loss.body), self.loss.body in self.reached
         return self.out
+
+    def _reaches(self, here: Expr) -> bool:
+        """Whether a gradient certainly flows to f: not through conditions, nor through a branch not taken."""
+        if here.op != "where":
+            return here is F or any(a in self.reached for a in here.args)
+        taken = [a in self.reached for a in here.args[1:]]
+        return any(taken) if self.kinds[here.args[0]] == TENSOR else all(taken)
 
     # -- kinds and leaves ---------------------------------------------------------------------------------------------
 
@@ -156,9 +171,9 @@ class _Printer:
     def _choice(self, here: Expr) -> str:
         """`where` whose condition is known to Python: the other branch leaves no trace."""
         condition, *branches = here.args
-        if self.kinds[condition] == CONSTANT:
-            return self._as_tensor(branches[0] if constant_value(condition) else branches[1])
         chosen = [self._as_tensor(b) for b in branches]
+        if here in self.varying:
+            chosen = [c if b in self.varying else self._spread(c) for b, c in zip(branches, chosen, strict=True)]
         operands = [self._operand(condition), *chosen]
         return self._assign(fill("{1} if {0} else {2}", operands), operands)
 
@@ -182,6 +197,10 @@ class _Printer:
             made = self.dialect.to_tensor.replace("{f}", self.names["f"]).replace("{0}", number)
             self.tensors[number] = self._assign(made, [number])
         return self.tensors[number]
+
+    def _spread(self, operand: str) -> str:
+        made = self.dialect.spread.replace("{f}", self.names["f"]).replace("{0}", operand)
+        return self._assign(made, [operand])
 
     def _assign(self, code: str, operands: list[str]) -> str:
         name = f"v{self.count}"

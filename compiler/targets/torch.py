@@ -8,7 +8,7 @@ The file is a pure function of the loss: deterministic to the byte, typed, and f
 from __future__ import annotations
 
 from lossc._version import __version__
-from lossc.compiler.ir import ARG, Expr, F, leaves
+from lossc.compiler.ir import Expr
 from lossc.compiler.loss import CLASSWISE, Loss, varies
 from lossc.compiler.targets import torch_text as text
 from lossc.compiler.targets.golden import golden
@@ -25,6 +25,7 @@ TORCH = Dialect(
         "aq": (0,),
     },
     to_tensor="torch.full((), {0}, dtype={f}.dtype, device={f}.device)",
+    spread="torch.broadcast_to({0}, {f}.shape)",
 )
 
 lower_for_torch = prepare
@@ -61,13 +62,13 @@ def _operands(names: Names) -> dict[str, str]:
 
 
 def _body(kernel: Kernel, loss: Loss, body: Expr, names: Names) -> list[str]:
-    """The lines of the kernel with the last ones: one value an element, or a sample, even where f is missing."""
+    """The lines of the kernel with the last ones: one value an element, or a sample, even where f does not enter."""
     f, lines, result = names.prediction, list(kernel.lines), kernel.result
     if "num_classes" in kernel.uses:
         lines.insert(0, f"num_classes = {f}.shape[dim]")
-    if F not in leaves(body, ARG):
+    if not kernel.reached:
         nothing = f"torch.sum({f}, dim=dim, keepdim=True)" if loss.reduces_itself else f
-        lines.append(f"nothing = 0.0 * {nothing}  # f does not enter: its gradient is 0")
+        lines.append(f"nothing = 0.0 * {nothing}  # the gradient of f exists, and is 0")
         lines.append(f"total = {result} + nothing")
         result = "total"
     if loss.reduces_itself:
