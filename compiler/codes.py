@@ -78,7 +78,7 @@ Write constants for those that never change.""",
 Choose a shorter one.""",
     "L109": """The index of a coefficient is beyond 999,999.
 Coefficients are numbered from 0: phi[0], phi[1], ...""",
-    "L110": """Calls of helper functions build more than 40,000 nodes before anything is left out.
+    "L110": """Calls of helper functions build more than 10,000 nodes before anything is left out.
 Example: a large helper function that is called a hundred times
 Name its value once and use the name.""",
     "L111": """The formula is too large to print: more than 200,000 nodes as a tree.

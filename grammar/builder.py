@@ -135,10 +135,12 @@ class Builder(Expressions):
         """`y`, `y: role`, or another name of y or f."""
         name: Tok = item[0]
         which = self.scope.arguments[name.text].name
-        if len(item) in (3, 5) and isinstance(item[-1], tuple):
+        if after_semicolon:
+            raise complaints.argument_among_parameters(name, which)
+        if isinstance(item[-1], tuple):
             raise complaints.argument_with_default(name)
-        if after_semicolon or which in roles:
-            raise complaints.argument_misplaced(name, which, after_semicolon)
+        if which in roles:
+            raise complaints.argument_twice(name, which)
         role = item[2] if len(item) == 3 else None
         roles[which] = role.text if role else "real"
         complaints.check_role(roles[which], which, role)

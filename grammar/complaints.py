@@ -108,7 +108,7 @@ def unknown_function(token: Tok, scope: Scope, tokens: list[Tok]) -> LosscError:
         hint = f"to multiply, write `{name}*(...)`"
         return LossTypeError("L312", f"`{name}` is a value, not a function", span, hint=hint)
     if name == "loss":
-        return LossSyntaxError("L009", "the definition has no name", span, hint=f"a header reads `{HEADER_FORM}`")
+        return header_without_name(token)
     if name in PYTHON:
         return LossSyntaxError("L010", f"`{name}` is not part of the language", span, hint=PYTHON[name])
     if any(t.type == "HELPER" and t.text == name for t in tokens):
@@ -171,6 +171,11 @@ def _role_help(role: str, user: str) -> tuple[str, str]:
     return "one of: " + ", ".join(roles_for(user)), f"did you mean `{guess}`?" if guess else ""
 
 
+def header_without_name(token: Tok) -> LosscError:
+    """`loss (y, f):`"""
+    return LossSyntaxError("L009", "the definition has no name", token.span, hint=f"a header reads `{HEADER_FORM}`")
+
+
 def header_without(missing: list[str], span: Span) -> LosscError:
     """A header that does not name y or f."""
     names = " and ".join(f"`{m}`" for m in missing)
@@ -183,17 +188,20 @@ def parameter_before_semicolon(token: Tok) -> LosscError:
     return LossSyntaxError("L009", f"`{token.text}` is not an argument: those are y and f", token.span, hint=hint)
 
 
+def argument_among_parameters(token: Tok, which: str) -> LosscError:
+    """y or f after the `;`."""
+    message = f"`{token.text}` means {which}: it cannot be a hyper-parameter"
+    return LossSyntaxError("L009", message, token.span, hint="the arguments y and f come before the `;`")
+
+
 def argument_with_default(token: Tok) -> LosscError:
     """`y = 1` in a header."""
     return LossSyntaxError("L009", f"the argument `{token.text}` cannot have a default", token.span)
 
 
-def argument_misplaced(token: Tok, which: str, after_semicolon: bool) -> LosscError:
-    """y or f among the hyper-parameters, or twice."""
-    if not after_semicolon:
-        return LossSyntaxError("L009", f"the header names {which} twice", token.span)
-    message = f"`{token.text}` means {which}: it cannot be a hyper-parameter"
-    return LossSyntaxError("L009", message, token.span, hint="the arguments y and f come before the `;`")
+def argument_twice(token: Tok, which: str) -> LosscError:
+    """`loss name(y, target)`."""
+    return LossSyntaxError("L009", f"the header names {which} twice", token.span)
 
 
 def not_one_loss(found: list[Loss], source: Source) -> LosscError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import copy
 from functools import cache
 from importlib.resources import files
 from typing import Any, cast
@@ -69,6 +70,20 @@ def run(tokens: list[Tok], start: str) -> Any:
     except UnexpectedToken as problem:
         from lossc.grammar.syntax_complaints import unexpected
 
-        token = cast(Any, problem.token)
-        accepted = cast(Any, problem.interactive_parser).accepts()
-        raise unexpected(builder.source.text, tokens, None if token.type == "$END" else token, accepted) from None
+        at = next((i for i, token in enumerate(tokens) if cast(Any, token) is problem.token), len(tokens))
+        raise unexpected(builder.source.text, tokens, at, _accepted(parser, tokens[:at], start)) from None
+
+
+def _accepted(parser: Lark, tokens: list[Tok], start: str) -> set[str]:
+    """The terminals that can follow these tokens.
+
+    The parser's own answer is too narrow: it has reduced as if the wrong token were right. So the tokens are read
+    again, by the bare automaton.
+    """
+    again = cast(Any, parser.parse_interactive(start=start))
+    automaton = copy(again.parser_state.parse_conf)
+    automaton.callbacks = {}
+    again.parser_state.parse_conf = automaton
+    for token in tokens:
+        again.feed_token(token)
+    return set(again.accepts())

@@ -23,7 +23,7 @@ Value: TypeAlias = tuple[Expr, int, int]
 Children: TypeAlias = list[Any]
 """What a rule's parts gave: tokens and values, or lists of them."""
 
-MAX_EXPANSION = 40_000
+MAX_EXPANSION = 10_000
 """Nodes that all helper calls of a text may build."""
 MAX_COEFFICIENT = 999_999
 

@@ -115,13 +115,14 @@ def _stray_dot(text: str, at: int, before: list[Tok]) -> LosscError:
     return LossSyntaxError("L010", f"`{whole}`: the language has no modules and no attributes", span, hint=hint)
 
 
-def unexpected(text: str, tokens: list[Tok], token: Tok | None, accepted: set[str]) -> LosscError:
-    """The complaint about the token (None: the end of the text) with which the grammar cannot go on."""
-    if token is None:
+def unexpected(text: str, tokens: list[Tok], at: int, accepted: set[str]) -> LosscError:
+    """The complaint about token `at` (or the end of the text), with which the grammar cannot go on."""
+    if at == len(tokens):
         return _at_end(tokens, accepted)
-    at = next(i for i, t in enumerate(tokens) if t is token)
-    before = tokens[at - 1] if at else None
+    token, before = tokens[at], tokens[at - 1] if at else None
     if _in_header(tokens, at):
+        if token.type == "NL":
+            return _unfinished_header(tokens[at - 1], accepted)
         message = f"`{cut(token.text)}` does not fit in a header"
         hint = f"a header reads `{HEADER_FORM}`"
         return LossSyntaxError("L009", message, token.span, expected=describe(accepted), hint=hint)
@@ -132,6 +133,8 @@ def unexpected(text: str, tokens: list[Tok], token: Tok | None, accepted: set[st
     if token.type == "EQUAL":
         hint = "`==` compares, inside where(...); `name = ...` at the start of a line names a value"
         return LossSyntaxError("L007", "`=` cannot stand here", token.span, hint=hint)
+    if before is not None and before.type == "NAME" and before.text in PYTHON:
+        return _python(before)
     message = f"`{cut(token.text)}` cannot stand here"
     return LossSyntaxError("L003", message, token.span, expected=describe(accepted), hint=_HINTS.get(token.type, ""))
 
@@ -159,13 +162,16 @@ def _two_operands(text: str, tokens: list[Tok], at: int, before: Tok | None) -> 
             return LossSyntaxError("L008", f"`{written}` is not a number", span, expected=expected)
     for word in (before, token):
         if word.type == "NAME" and word.text in PYTHON:
-            message = f"`{word.text}` is not part of the language"
-            return LossSyntaxError("L010", message, word.span, hint=PYTHON[word.text])
+            return _python(word)
     left = cut(before.text) if before.type in ("NAME", "NUMBER") else "(...)"
     right = "(...)" if token.type == "LPAR" else cut(token.text)
     message = f"an operator is missing between `{cut(before.text)}` and `{cut(token.text)}`"
     hint = f"to multiply, write `{left}*{right}`"
     return LossSyntaxError("L005", message, token.span, expected="an operator", hint=hint)
+
+
+def _python(word: Tok) -> LosscError:
+    return LossSyntaxError("L010", f"`{word.text}` is not part of the language", word.span, hint=PYTHON[word.text])
 
 
 def _left_out(text: str, tokens: list[Tok], at: int, before: Tok | None) -> LosscError | None:
@@ -215,15 +221,19 @@ def _at_end(tokens: list[Tok], accepted: set[str]) -> LosscError:
     if last.type in OPERATORS:
         return _missing(f"the text ends after `{last.text}`: something is missing on its right", last.span)
     if _in_header(tokens, len(tokens)):
-        hint = f"a header reads `{HEADER_FORM}`"
-        return LossSyntaxError("L009", "the header is not finished", last.span, expected=describe(accepted), hint=hint)
+        return _unfinished_header(last, accepted)
     if last.type in ("COLON", "DOC"):
         expected = "a formula after the header"
         return LossSyntaxError("L006", "the definition has no formula", last.span, expected=expected)
-    if accepted - OPERATORS == {"NL"}:
+    if accepted - OPERATORS - {"LPAR"} == {"NL"}:  # a bracket could follow a name
         expected = "the formula, on the last line"
         return LossSyntaxError("L006", "values are named, but there is no formula", last.span, expected=expected)
     return LossSyntaxError("L006", "the text ends too early", last.span, expected=describe(accepted))
+
+
+def _unfinished_header(last: Tok, accepted: set[str]) -> LosscError:
+    hint = f"a header reads `{HEADER_FORM}`"
+    return LossSyntaxError("L009", "the header is not finished", last.span, expected=describe(accepted), hint=hint)
 
 
 def _in_header(tokens: list[Tok], at: int) -> bool:

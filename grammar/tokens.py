@@ -184,6 +184,10 @@ def _mark_definitions(tokens: list[Tok]) -> None:
             elif tokens[start + 1].type == "LPAR" and tokens[i - 1].type == "RPAR":
                 tokens[start].type = "HELPER"
         elif not level and (kind == "NL" or kind == "COLON" or kind == "DOC"):
+            if kind == "COLON" and tokens[start].text == "loss" and tokens[start + 1].type in ("LPAR", "COLON"):
+                from lossc.grammar.complaints import header_without_name
+
+                raise header_without_name(tokens[start])
             start = min(i + 1, count - 1)
         elif kind == "NAME" and i + 1 < count:
             after = tokens[i + 1].type
