@@ -42,6 +42,8 @@ class Dialect:
     numbers    operator -> positions that accept a Python number beside tensors; None means all of them
     to_tensor  a number as a tensor of the right dtype and device; `{0}` is the number, `{f}` the prediction
     spread     a tensor that is the same for all classes, or for all elements, in the full shape
+    held       an exponent `{1}`, without a slope where its base `{0}` is negative (G5: there only whole exponents have a
+               value, so there is no slope, and log(base) would make it NaN)
 
     `clamp` takes two numbers or two tensors as its bounds, and `where` needs a tensor among its branches.
     """
@@ -50,6 +52,7 @@ class Dialect:
     numbers: Mapping[str, tuple[int, ...] | None]
     to_tensor: str
     spread: str
+    held: str
 
 
 @dataclass(slots=True)
@@ -154,6 +157,9 @@ class _Printer:
         template = ops.OPS[here.op].lower[self.dialect.template]
         if here.op == "pow" and here.args[1].op == CONST and here.args[1].number.denominator == 1:
             operands[1] = str(here.args[1].number)
+        elif here.op == "pow" and self.kinds[here.args[1]] == TENSOR and not self.facts.nonnegative(here.args[0]):
+            base = self._as_tensor(here.args[0])
+            operands[1] = self._assign(fill(self.dialect.held, [base, operands[1]]), operands)
         return self._assign(fill(template, operands), operands)
 
     def _scalar_template(self, here: Expr) -> str:

@@ -26,6 +26,7 @@ TORCH = Dialect(
     },
     to_tensor="torch.full((), {0}, dtype={f}.dtype, device={f}.device)",
     spread="torch.broadcast_to({0}, {f}.shape)",
+    held="torch.where({0} < 0.0, {1}.detach(), {1})",
 )
 
 lower_for_torch = prepare
