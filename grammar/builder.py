@@ -72,6 +72,7 @@ class Builder(Expressions):
         return children
 
     def helper_head(self, children: Children) -> tuple[Tok, list[Expr]]:
+        """`name(a, b) =`: opens the scope of a helper function."""
         token, _, names, _, _ = children
         self.scope.claim(token.text, "a helper function", token.span)
         if ops.lookup(token.text) is not None:
@@ -111,6 +112,7 @@ class Builder(Expressions):
         return children
 
     def header(self, children: Children) -> None:
+        """`loss name(y: role, f: role; ...):`: opens a definition."""
         _, name, opener, items, closer, _ = children
         check_name(name.text, "a loss", name.span)
         if any(loss.name == name.text for loss in self.losses):

@@ -144,6 +144,7 @@ class Expressions:
         return items
 
     def call(self, children: Children) -> Value:
+        """`name(a, b)`: an operator or a helper function, with as many arguments as it takes."""
         token: Tok = children[0]
         given: list[Value] = children[2] if len(children) == 4 else []
         where = Span(token.start, children[-1].end)

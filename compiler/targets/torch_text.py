@@ -20,6 +20,7 @@ _LONGEST_FORMULA = 2_000
 
 
 def indent(lines: Iterable[str], by: int = 4) -> str:
+    """The lines, moved in by `by` spaces; empty ones stay empty."""
     return "\n".join(" " * by + line if line else "" for line in lines)
 
 
@@ -201,6 +202,7 @@ def _wanted(p: Parameter) -> str:
 
 
 def reduce_function() -> str:
+    """The text of `_reduce`, which every emitted file has."""
     return '''
 def _reduce(loss: Tensor, reduction: str) -> Tensor:
     """The mean or the sum over the batch, or the loss itself for "none"."""
