@@ -29,6 +29,13 @@ MAX_SYMPY_NODES = 1_000
 """SymPy walks DAGs as trees, so the size that counts is the tree's."""
 
 _OPAQUE = "op_"
+_NOT_REAL = {
+    "ImaginaryUnit": "a complex number",
+    "NaN": "an undefined number",
+    "ComplexInfinity": "an infinite number",
+    "Infinity": "an infinite number",
+    "NegativeInfinity": "an infinite number",
+}
 _PLAIN = frozenset({"add", "sub", "mul", "div", "neg", "pow", "square", "sqrt"})
 
 
@@ -182,6 +189,8 @@ class Bridge:
 
     def _read_function(self, obj: SympyObject, args: list[Expr]) -> Expr:
         name = type(obj).__name__
+        if name in _NOT_REAL:
+            raise BridgeRefusal(f"SymPy gave {_NOT_REAL[name]}")
         op = name.removeprefix(_OPAQUE) if name.startswith(_OPAQUE) else _from_sympy_name().get(name, "")
         if op not in ops.OPS:
             raise BridgeRefusal(f"SymPy gave `{name}`, which is not an operator of ours")

@@ -30,7 +30,8 @@ from lossc.compiler.verify import verify
 
 SYMPY_SHARE = 0.7
 """Share of the time left that SymPy may take for one formula; the rest is for testing what it said."""
-MIN_PART_SIZE = 4
+MIN_WORK = 2
+"""Formulas and parts with no more work than this are as simple as they get in canonical form."""
 MAX_PARTS = 24
 """Parts of a formula that are handed to SymPy on their own: the largest ones."""
 
@@ -108,6 +109,8 @@ class _Search:
         self.facts = Facts(loss)
         self.steps: list[Step] = []
         self.notes: list[str] = []
+        self.problems: dict[str, dict[str, None]] = {}
+        """Why SymPy's methods had nothing to say of the whole, and which ones, in order."""
         self.settled: dict[tuple[Expr, str], bool] = {}
         """Parts that a stage has nothing for; True if that is because its proposals were unfit, not dear."""
         self.refused: dict[tuple[Expr, Expr], str] = {}
@@ -136,10 +139,11 @@ class _Search:
                 pass
         except OutOfTime:
             self.notes.append("the time was over before all of SymPy's proposals were tested")
+        self.notes += [f"no proposal of SymPy's {', '.join(m)}: {problem}" for problem, m in self.problems.items()]
 
     def _quickly(self) -> bool:
         """The quick methods on the whole and its larger parts, largest first; True as soon as something is accepted."""
-        parts = [n for n in postorder(self.loss.body) if n.tree_size >= MIN_PART_SIZE and _suits_sympy(n)]
+        parts = [n for n in postorder(self.loss.body) if _suits_sympy(n) and cost(n).work > MIN_WORK]
         parts.sort(key=lambda n: -n.tree_size)  # stable: equal sizes stay in the order of the DAG
         return any(self._improve(part, QUICK) for part in parts[:MAX_PARTS])
 
@@ -150,7 +154,7 @@ class _Search:
         while level:
             below: list[Expr] = []
             for part in level:
-                if part.tree_size < MIN_PART_SIZE or part in seen:
+                if part in seen or cost(part).work <= MIN_WORK:
                     continue
                 seen.add(part)
                 if _suits_sympy(part) and self._improve(part, THOROUGH):
@@ -233,7 +237,7 @@ class _Search:
                     continue
                 unfit = True
                 if part is self.loss.body:
-                    self.notes.append(f"SymPy's `{proposal.method}` gave nothing: {proposal.problem}")
+                    self.problems.setdefault(proposal.problem, {})[f"`{proposal.method}`"] = None
         except WorkerProblem as problem:
             self.sympy_usable = False
             self.notes.append(f"{problem}: kept what was found before")

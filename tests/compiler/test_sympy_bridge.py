@@ -94,10 +94,10 @@ X, Z = sympy.Symbol("y", real=True), sympy.Symbol("f", real=True)
 @pytest.mark.parametrize(
     ("obj", "reason"),
     [
-        (sympy.I * X, "ImaginaryUnit"),
-        (sympy.zoo, "ComplexInfinity"),
-        (sympy.nan, "NaN"),
-        (sympy.oo, "Infinity"),
+        (sympy.I * X, "complex"),
+        (sympy.zoo, "infinite"),
+        (sympy.nan, "undefined"),
+        (-sympy.oo, "infinite"),
         (sympy.Piecewise((X, X > 0), (0, True)), "Piecewise"),
         (sympy.besselj(0, X), "besselj"),
         (sympy.Float("0.1") * X, "Float"),
