@@ -42,10 +42,12 @@ class Dialect:
     numbers    operator -> positions that accept a Python number beside tensors; None means all of them
     to_tensor  a number as a tensor of the right dtype and device; `{0}` is the number, `{f}` the prediction
     spread     a tensor that is the same for all classes, or for all elements, in the full shape
-    held       an exponent `{1}`, without a slope where its base `{0}` is negative (G5: there only whole exponents have a
-               value, so there is no slope, and log(base) would make it NaN)
+    held       an exponent `{1}`, without a slope where its base `{0}` is negative (G5: only whole exponents have a value
+               there, so there is no slope, and log(base) would make it NaN)
+    limits     `{0}` raised to `{1}`, and lowered to it, with the slopes of the record of `clamp`: for bounds that are
+               tensors (torch.clamp has no slope at all where its bounds meet)
 
-    `clamp` takes two numbers or two tensors as its bounds, and `where` needs a tensor among its branches.
+    `where` needs a tensor among its branches.
     """
 
     template: str
@@ -53,6 +55,7 @@ class Dialect:
     to_tensor: str
     spread: str
     held: str
+    limits: tuple[str, str]
 
 
 @dataclass(slots=True)
@@ -154,6 +157,9 @@ class _Printer:
         if here.op == "where" and self.kinds[here.args[0]] != TENSOR:
             return self._choice(here)
         operands = self._tensor_operands(here)
+        if here.op == "clamp" and any(self.kinds[a] == TENSOR for a in here.args[1:]):
+            raised = self._assign(fill(self.dialect.limits[0], operands[:2]), operands)
+            return self._assign(fill(self.dialect.limits[1], [raised, operands[2]]), operands)
         template = ops.OPS[here.op].lower[self.dialect.template]
         if here.op == "pow" and here.args[1].op == CONST and here.args[1].number.denominator == 1:
             operands[1] = str(here.args[1].number)

@@ -15,6 +15,7 @@ from lossc.compiler.targets.golden import golden
 from lossc.compiler.targets.kernel import Dialect, Kernel, build_kernel
 from lossc.compiler.targets.pipeline import prepare
 from lossc.compiler.targets.scalars import POWER_HELPER
+from lossc.compiler.targets.torch_header import header
 from lossc.compiler.targets.torch_names import Names, names_of
 from lossc.compiler.targets.torch_selftest import self_test
 
@@ -27,6 +28,7 @@ TORCH = Dialect(
     to_tensor="torch.full((), {0}, dtype={f}.dtype, device={f}.device)",
     spread="torch.broadcast_to({0}, {f}.shape)",
     held="torch.where({0} < 0.0, {1}.detach(), {1})",
+    limits=("torch.where({0} < {1}, {1}, {0})", "torch.where({0} > {1}, {1}, {0})"),
 )
 
 lower_for_torch = prepare
@@ -54,7 +56,7 @@ def emit(loss: Loss, *, selftest: bool = True) -> str:
         self_test(names, golden(loss)) if selftest else "",
     ]
     code = "\n\n\n".join(p for p in parts if p)
-    head = [text.header(stages, names, __version__), text.imports(code), text.exports(names)]
+    head = [header(stages, names, __version__), text.imports(code), text.exports(names)]
     return "\n\n".join(head) + f"\n\n\n{code}\n"
 
 
