@@ -72,6 +72,10 @@ def _log1p(x: float) -> float:
     return -INF if x <= -1 else math.log1p(x)
 
 
+def _log1mexp(x: float) -> float:
+    return -INF if x >= 0 else math.log(-math.expm1(x)) if x > -1 else math.log1p(-math.exp(x))
+
+
 def _sigmoid(x: float) -> float:
     return 1 / (1 + math.exp(-x)) if x >= 0 else math.exp(x) / (1 + math.exp(x))
 
@@ -133,6 +137,20 @@ EXPONENTIAL = (
         curvature="concave", exact=table((1, 0), (10, 1), (100, 2), (1000, 3)), cost=16, sample=((0.1, 4.0),),
     ),
     unary(
+        "log1mexp", "log(1 - exp(x)), accurate near 0 and far below, for x < 0", lambda x: -(1 / call("expm1", -x)),
+        on_domain(-INF, 0, lambda x: iv.decreasing(_log1mexp, x, -INF, 0.0), False, True),
+        (
+            # double-where: neither branch sees an input where it, or its slope, fails (numerics.md V13)
+            "torch.where({0} > -0.6931471805599453, "
+            "torch.log(-torch.expm1(torch.where({0} > -0.6931471805599453, {0}, -1.0))), "
+            "torch.log1p(-torch.exp(torch.where({0} > -0.6931471805599453, -1.0, {0}))))",
+            "np.where({0} > -0.6931471805599453, np.log(-np.expm1({0})), np.log1p(-np.exp({0})))",
+            "(math.log(-math.expm1({0})) if {0} > -0.6931471805599453 else math.log1p(-math.exp({0})))",
+        ),
+        meaning=lambda ctx, x: ctx.log(-ctx.expm1(x)), defined=lambda x: bool(x < 0), monotone=(-1,),
+        curvature="concave", cost=40, sample=((-4.0, -0.1),),
+    ),
+    unary(
         "sqrt", "the square root, for x >= 0; slope 0 at 0 when guarded", lambda x: 1 / (2 * call("sqrt", x)),
         on_domain(0, INF, _up(lambda v: math.sqrt(max(v, 0.0)), 0.0), False, False), _same("sqrt"),
         defined=lambda x: bool(x >= 0), monotone=(1,), curvature="concave", exact=_sqrt_exact(range(33)),
@@ -170,9 +188,14 @@ SIGMOIDAL = (
     ),
     unary(
         "logcosh", "log(cosh(x))", lambda x: call("tanh", x), _even(_logcosh, 0.0),
-        ("{0} - torch.nn.functional.logsigmoid(2.0 * {0}) - math.log(2.0)",
-         "np.logaddexp({0}, -{0}) - np.log(2.0)",
-         "abs({0}) + math.log1p(math.exp(-2.0 * abs({0}))) - math.log(2.0)"),
+        (
+            "torch.where(torch.abs({0}) < 1.0, torch.log1p(2.0 * torch.sinh(0.5 * torch.clamp({0}, -1.0, 1.0)) ** 2), "
+            "torch.abs({0}) + torch.log1p(torch.exp(-2.0 * torch.abs({0}))) - math.log(2.0))",
+            "np.where(np.abs({0}) < 1.0, np.log1p(2.0 * np.sinh(0.5 * np.clip({0}, -1.0, 1.0)) ** 2), "
+            "np.abs({0}) + np.log1p(np.exp(-2.0 * np.abs({0}))) - np.log(2.0))",
+            "(math.log1p(2.0 * math.sinh(0.5 * {0}) ** 2) if abs({0}) < 1.0 "
+            "else abs({0}) + math.log1p(math.exp(-2.0 * abs({0}))) - math.log(2.0))",
+        ),
         meaning=lambda ctx, x: abs(x) + ctx.log1p(ctx.expm1(-2 * abs(x)) / 2),
         aliases=("log_cosh",), parity="even", curvature="convex", exact=table((0, 0)), cost=35,
     ),

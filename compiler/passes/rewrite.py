@@ -7,26 +7,31 @@ commutative operators match in either order. Rules cite reference numbers (V1-V3
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from lossc.compiler import ops
+from lossc.compiler.facts import Facts
 from lossc.compiler.ir import LEAF_OPS, Expr, param, postorder, rebuild, substitute
 
 A, B = param("?a"), param("?b")
 """The wildcards. No hyper-parameter can have these names."""
+
+Given = Callable[[Facts, "Bindings"], bool]
+"""What must certainly hold of the wildcards under the facts of the loss for a rule to apply."""
 
 Bindings = dict[Expr, Expr]
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """`before` becomes `after`, for every value of the wildcards; `why` says what that gains and why they are equal."""
+    """`before` becomes `after`, for all wildcards that `given` admits; `why` says what that gains and why they are equal."""
 
     id: str
     before: Expr
     after: Expr
     why: str = ""
+    given: Given | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,27 +71,30 @@ def _match(todo: list[tuple[Expr, Expr]], bound: Bindings) -> Bindings | None:
     return bound
 
 
-def rewrite(root: Expr, rules: Sequence[Rule]) -> tuple[Expr, list[Applied]]:
-    """Apply the rules bottom-up, the first that matches at each node, until none does; and say what was applied."""
+def rewrite(root: Expr, rules: Sequence[Rule], facts: Facts | None = None) -> tuple[Expr, list[Applied]]:
+    """Apply the rules bottom-up, the first that matches at each node, until none does; and say what was applied.
+
+    Rules with a condition apply only where `facts` are given and settle it.
+    """
     index = _by_operator(rules)
     done: dict[Expr, Expr] = {}
     applied: list[Applied] = []
     for here in postorder(root):
         made = rebuild(here, (done[a] for a in here.args))
-        found = _step(made, index)
+        found = _step(made, index, facts)
         while found is not None:
             rule, after = found
             applied.append(Applied(rule.id, made))
             made = after
-            found = _step(made, index)
+            found = _step(made, index, facts)
         done[here] = made
     return done[root], applied
 
 
-def _step(here: Expr, index: dict[str, list[Rule]]) -> tuple[Rule, Expr] | None:
+def _step(here: Expr, index: dict[str, list[Rule]], facts: Facts | None) -> tuple[Rule, Expr] | None:
     for rule in index.get(here.op, ()):
         bound = match(rule.before, here)
-        if bound is not None:
+        if bound is not None and (rule.given is None or (facts is not None and rule.given(facts, bound))):
             return rule, substitute(rule.after, bound)
     return None
 

@@ -75,7 +75,7 @@ def collect(items: Mapping[Expr, int], facts: Facts) -> Expr:
     """
     opened: dict[Expr, int] = {}
     for x, n in items.items():
-        for part, sign in _parts(x) if abs(n) == 1 else [(x, 1)]:
+        for part, sign in signed_parts(x) if abs(n) == 1 else [(x, 1)]:
             opened[part] = opened.get(part, 0) + sign * n
     terms: Terms = {}
     constant = Fraction(0)
@@ -112,7 +112,7 @@ def _only_ordered(items: Mapping[Expr, int]) -> Expr:
     return out
 
 
-def _parts(x: Expr) -> list[tuple[Expr, int]]:
+def signed_parts(x: Expr) -> list[tuple[Expr, int]]:
     """The signed terms of a canonical sum."""
     out: list[tuple[Expr, int]] = []
     stack = [(x, 1)]
@@ -208,7 +208,7 @@ def sum_terms(x: Expr) -> tuple[Terms, Fraction]:
     """The terms and the constant of a canonical expression."""
     terms: Terms = {}
     constant = Fraction(0)
-    for part, sign in _parts(x):
+    for part, sign in signed_parts(x):
         constant = _checked(constant + add_term(terms, part, Fraction(sign)))
     return terms, constant
 
@@ -224,7 +224,7 @@ def negate(x: Expr, facts: Facts) -> Expr:
         try:
             terms, constant = sum_terms(x)
         except TooLong:
-            return _only_ordered({part: -sign for part, sign in _parts(x)})
+            return _only_ordered({part: -sign for part, sign in signed_parts(x)})
         return build_sum({b: -c for b, c in terms.items()}, -constant, facts)
     return _negated(x)
 
