@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import random
+import re
 import time
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -12,6 +14,7 @@ from hypothesis import strategies as st
 
 from lossc.compiler.errors import LosscError
 from lossc.compiler.ops import names
+from lossc.compiler.printing import to_definition, to_text
 from lossc.grammar import DIALECTS, parse, parse_expr, parse_losses
 from tests.strategies import PARAM_DEFAULTS, Expr, exprs
 
@@ -179,12 +182,34 @@ def test_token_soup(words: list[str], between: str) -> None:
     read(between.join(words))
 
 
+LIBRARY = Path(__file__).parents[2] / "compiler" / "library"
+DEFINITIONS = [
+    "loss " + part for path in sorted(LIBRARY.glob("*.loss")) for part in path.read_text("utf-8").split("\nloss ")[1:]
+]
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_slips_in_definitions(seed: int) -> None:
+    """Named losses with words left out, exchanged or doubled: read, then printed exactly, or refused with a place."""
+    rng = random.Random(seed)
+    for _ in range(100):
+        words = re.findall(r"\w+|\s+|.", rng.choice(DEFINITIONS), re.DOTALL)
+        for _ in range(rng.randint(1, 4)):
+            i, j = rng.randrange(len(words)), rng.randrange(len(words))
+            words[i : i + rng.randrange(3)] = [rng.choice([words[j], "(", "=", ";", '"""', "y", "\n", "loss"])]
+        try:
+            found = parse_losses(text := "".join(words))
+        except LosscError as problem:
+            assert problem.diagnostic.span is not None, text
+        else:
+            for loss in found:
+                assert parse_losses(to_definition(loss)) == [loss]
+
+
 @settings(max_examples=500)
 @given(exprs(max_leaves=6), st.randoms(use_true_random=False), st.integers(1, 3))
 def test_slips_of_the_pen(root: Expr, rng: random.Random, slips: int) -> None:
     """A formula with characters left out, doubled, exchanged or replaced is read or refused, and then located."""
-    from lossc.compiler.printing import to_text
-
     text = list(to_text(root))
     for _ in range(slips):
         at = rng.randrange(len(text) + 1)

@@ -34,7 +34,7 @@ def test_deap_text(root: Expr) -> None:
 ARITHMETIC = ("add", "sub", "mul", "div", "neg", "pow", "where")
 
 
-@settings(max_examples=2000)
+@settings(max_examples=1000)
 @given(exprs(names=ARITHMETIC, max_leaves=20))
 def test_arithmetic_text(root: Expr) -> None:
     """The same where precedence, signs and folding of literals matter most: signs and numbers only."""
