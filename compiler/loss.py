@@ -95,8 +95,13 @@ class Loss:
         for p in self.params:
             if p.name == name:
                 return p
-        known = ", ".join(p.name for p in self.params) or "none"
-        raise UsageError("L201", f"{self.name} has no hyper-parameter `{name}`", expected=f"one of: {known}")
+        from difflib import get_close_matches
+
+        names = [p.name for p in self.params]
+        close = get_close_matches(name, names, n=1)
+        message = f"{self.name} has no hyper-parameter `{name[:64]}`"
+        expected = "one of: " + ", ".join(names) if names else ""
+        raise UsageError("L201", message, expected=expected, hint=f"did you mean `{close[0]}`?" if close else "")
 
     def with_body(self, body: Expr) -> Loss:
         """The same loss with another formula."""

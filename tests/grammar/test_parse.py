@@ -230,6 +230,14 @@ def test_the_call_is_at_fault(arguments: dict[str, object], code: str) -> None:
     assert caught.value.diagnostic.code == code
 
 
+def test_an_unknown_hyper_parameter_of_a_definition() -> None:
+    """A default for a hyper-parameter that the header does not have: the known ones, and the one that was meant."""
+    with pytest.raises(UsageError) as caught:
+        parse("loss a(y, f; delta = 1, k = 2): delta*k*(y - f)", params={"delt": 1})
+    found = caught.value.diagnostic
+    assert (found.code, found.expected, found.hint) == ("L201", "one of: delta, k", "did you mean `delta`?")
+
+
 def test_one_loss_is_wanted() -> None:
     """`parse` refuses texts with two definitions or with none, and things that are no text."""
     for text, code in [("loss a(y, f): y\nloss b(y, f): f", "L214"), ("", "L011"), (" # only a comment", "L011")]:
