@@ -24,12 +24,12 @@ from lossc.compiler.ir import ARG, CONST, PARAM, Expr, F, postorder
 from lossc.compiler.loss import Loss, class_varying
 from lossc.compiler.printing import to_text
 from lossc.compiler.targets.scalars import CAREFUL, constant_value, is_certain, literal
+from lossc.compiler.targets.templates import fill, holes, steps
 
 CONSTANT, SCALAR, TENSOR = "constant", "scalar", "tensor"
 WIDTH = 120
 _INDENT = 4
 _LONG = 12
-_HOLE = re.compile(r"\{(\d)\}")
 _POWER = re.compile(r"^([A-Za-z_]\w*|[0-9.]+(?:e[+-]?[0-9]+)?) \*\* ([A-Za-z_]\w*|[0-9.]+(?:e[+-]?[0-9]+)?)$")
 """A power of simple operands, that ruff writes without spaces."""
 
@@ -42,8 +42,8 @@ class Dialect:
     numbers    operator -> positions that accept a Python number beside tensors; None means all of them
     to_tensor  a number as a tensor of the right dtype and device; `{0}` is the number, `{f}` the prediction
     spread     a tensor that is the same for all classes, or for all elements, in the full shape
-    held       an exponent `{1}`, without a slope where its base `{0}` is negative (G5: only whole exponents have a value
-               there, so there is no slope, and log(base) would make it NaN)
+    held       an exponent `{1}`, without a slope where its base `{0}` is negative (G5: only whole exponents have a
+               value there, so there is no slope, and log(base) would make it NaN)
     limits     `{0}` raised to `{1}`, and lowered to it, with the slopes of the record of `clamp`: for bounds that are
                tensors (torch.clamp has no slope at all where its bounds meet)
 
@@ -151,9 +151,9 @@ class _Printer:
         if self.kinds[here] == SCALAR:
             template = self._scalar_template(here)
             operands = [self._operand(a) for a in here.args]
-            if len(_HOLE.findall(template)) > 2:
+            if holes(template) > 2:
                 operands = [self._assign(o, [o]) if len(o) > _LONG else o for o in operands]
-            return self._assign(fill(template, operands), operands)
+            return self._steps(template, operands)
         if here.op == "where" and self.kinds[here.args[0]] != TENSOR:
             return self._choice(here)
         operands = self._tensor_operands(here)
@@ -166,7 +166,14 @@ class _Printer:
         elif here.op == "pow" and self.kinds[here.args[1]] == TENSOR and not self.facts.nonnegative(here.args[0]):
             base = self._as_tensor(here.args[0])
             operands[1] = self._assign(fill(self.dialect.held, [base, operands[1]]), operands)
-        return self._assign(fill(template, operands), operands)
+        return self._steps(template, operands)
+
+    def _steps(self, template: str, operands: list[str]) -> str:
+        """One line for each operation of the template."""
+        found = list(operands)
+        for step in steps(template, len(operands)):
+            found.append(self._assign(fill(step, found), operands))
+        return found[-1]
 
     def _scalar_template(self, here: Expr) -> str:
         template = ops.OPS[here.op].lower["math"]
@@ -228,22 +235,3 @@ def _is_tensor_only(record: ops.OpRecord) -> bool:
     """Operators that Python's math module lacks: their argument is made a tensor."""
     return not record.axis and "torch" in record.lower.get("math", "torch")
 
-
-def fill(template: str, operands: list[str]) -> str:
-    """The template with its operands; a negative number gets brackets where an operator stands beside it."""
-
-    def put(hole: re.Match[str]) -> str:
-        operand = operands[int(hole[1])]
-        if not operand.startswith("-"):
-            return operand
-        before, after = template[: hole.start()].rstrip(), template[hole.end() :].lstrip()
-        enclosed = before[-1:] in _OPEN and (after[:1] in _CLOSE or (not before and after[:2] in _WEAKER))
-        return operand if enclosed else f"({operand})"
-
-    return _HOLE.sub(put, template)
-
-
-_OPEN = ("", "(", ",", "f", "e")
-_CLOSE = ("", ")", ",", "i", "e")
-_WEAKER = ("+ ", "- ", "* ", "/ ", "< ", "> ", "<=", ">=", "==", "!=")
-"""What stands beside a place where a minus sign needs no brackets (`f`, `i`, `e`: of if and else)."""

@@ -186,9 +186,9 @@ def shapes(loss: Loss, names: Names) -> str:
     """One line for the docstrings: what the shapes are."""
     what = "Scores" if names.prediction == "z" else "Input"
     if loss.layout != CLASSWISE:
-        return f'{what} [...] and target [...]; the loss is [...] for reduction "none", else a scalar.'
-    labels = "class indices [N, ...] or one value a class" if loss.y in ("onehot", "prob") else "target [N, C, ...]"
-    return f'{what} [N, C, ...] and {labels}; the loss is [N, ...] for reduction "none", else a scalar.'
+        return f"{what} [...] and target [...]; the loss is [...] if it is not reduced."
+    labels = "class indices [N, ...] or rows [N, C, ...]" if loss.y in ("onehot", "prob") else "target [N, C, ...]"
+    return f"{what} [N, C, ...], {labels}; the loss is [N, ...] if it is not reduced."
 
 
 def module(loss: Loss, names: Names) -> str:
