@@ -39,6 +39,9 @@ Examples:
 \b
 Each command explains itself: lossc compile --help
 Exit codes: 0 good, 1 the loss is at fault, 2 the call is at fault.
+With --json, every command prints one object, whatever happens:
+  {"ok": true, "command": ..., "result": {...}, "warnings": [...]}
+  {"ok": false, "command": ..., "error": {...}, "exit_code": 1, "warnings": []}
 """
 
 HELP = "The loss compiler: loss functions as programs. A loss is a formula in the target y and the prediction f."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -14,10 +15,18 @@ if TYPE_CHECKING:
     from lossc.runtime.training import Comparison, Row
 
 
-def compared(session: Session, task: Task, losses: Mapping[str, nn.Module], seeds: Sequence[int]) -> Comparison:
-    """`lossc.runtime.training.compare`, with a progress bar for someone who watches."""
+def compared(
+    session: Session, task: Task, losses: Mapping[str, nn.Module], seeds: Sequence[int], *, threads: int = 1
+) -> Comparison:
+    """`lossc.runtime.training.compare` on so many threads of torch, with a progress bar for someone who watches.
+
+    One thread is the default: small models are faster so, and the numbers are the same on every machine of a kind.
+    """
+    import torch
+
     from lossc.runtime.training import compare
 
+    torch.set_num_threads(threads)
     runs: dict[tuple[str, int], int] = {}
     with progress(session, (len(losses) + 1) * len(seeds) * task.steps) as bar:
 
@@ -34,16 +43,18 @@ def caption(task: Task, seeds: int) -> str:
     sgd = task.sgd
     momentum = f", momentum {sgd.momentum:g}" if sgd.momentum else ""
     runs = f"{seeds} seeds: mean ± standard deviation" if seeds > 1 else "1 seed"
+    name = task.metric.name
     return (
         f"{task.name} ({task.kind}), {task.model}, {task.steps} steps of SGD, "
         f"learning rate {sgd.lr:g}{momentum}, batches of {task.batch_size}\n"
-        f"{task.metric.name}: {task.metric.doc}; smaller is better; {runs}\n"
+        f"{name}: {task.metric.doc}; smaller is better\n"
+        f"{runs}; gain: the {name} of {task.baseline} less that of the loss, seed by seed\n"
     )
 
 
 def comparison_table(found: Comparison) -> str:
     """The rows of a comparison, the baseline first."""
-    return table(_heads(found.metric), [_cells(row, len(found.seeds)) for row in found.rows])
+    return table(_heads(found.metric), [_cells(row, len(found.seeds)) for row in found.rows], report=True)
 
 
 def _heads(metric: str) -> tuple[str, ...]:
@@ -51,10 +62,15 @@ def _heads(metric: str) -> tuple[str, ...]:
 
 
 def _cells(row: Row, seeds: int) -> tuple[str, ...]:
-    gain = "(baseline)" if row.gain is None else f"{row.gain.mean:+.4f}"
-    if row.gain is not None and row.gain.std is not None:
-        gain += f" ± {row.gain.std:.4f}"
-    return (row.name, str(row.test), str(row.val), gain, f"{row.seconds:.1f}", f"{row.diverged} of {seeds}")
+    return (row.name, str(row.test), str(row.val), _gain(row), f"{row.seconds:.1f}", f"{row.diverged} of {seeds}")
+
+
+def _gain(row: Row) -> str:
+    if row.gain is None:
+        return "(baseline)"
+    if not math.isfinite(row.gain.mean):
+        return "not finite"
+    return f"{row.gain.mean:+.4f}" + ("" if row.gain.std is None else f" ± {row.gain.std:.4f}")
 
 
 def remarks(found: Comparison) -> str:

@@ -47,13 +47,14 @@ class Session:
     json: bool = False
     quiet: bool = False
     warnings: Warnings = field(default_factory=Warnings)
+    warned: int = 0
 
     def succeed(self, outcome: Outcome) -> None:
         """Print the result. UsageError (L233) if standard output cannot be written."""
         if self.json:
             write_out(self._envelope(ok=True, result=outcome.data))
         else:
-            self._print_warnings()
+            self.print_warnings()
             write_out(outcome.text)
             if outcome.note:
                 self.note(outcome.note)
@@ -67,7 +68,7 @@ class Session:
             except UsageError:
                 pass
         else:
-            self._print_warnings()
+            self.print_warnings()
         print(_coloured(error), file=sys.stderr)
 
     def say(self, text: str) -> None:
@@ -90,10 +91,12 @@ class Session:
         """Whether someone sits at a terminal and wants to hear of progress."""
         return not (self.quiet or self.json) and sys.stdout.isatty()
 
-    def _print_warnings(self) -> None:
-        if not self.quiet:
-            for warning in self.warnings.items:
+    def print_warnings(self) -> None:
+        """Print the warnings that are not printed yet, unless quiet or JSON (which carries them in its object)."""
+        if not (self.quiet or self.json):
+            for warning in self.warnings.items[self.warned :]:
                 print(_coloured(warning), file=sys.stderr)
+            self.warned = len(self.warnings.items)
 
     def _envelope(self, *, ok: bool, **rest: Any) -> str:
         warnings = [w.as_json() for w in self.warnings.items]
@@ -147,13 +150,20 @@ def _coloured(diagnostic: Diagnostic) -> str:
     return styled(label, RED if diagnostic.severity == "error" else YELLOW, sys.stderr) + colon + rest
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str = "") -> str:
-    """Rows as text: wrapped to the terminal's width if standard output is one, else tab-separated, a row a line."""
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, report: bool = False) -> str:
+    """Rows as text: wrapped to the terminal's width if standard output is one, else a row a line.
+
+    In a pipe the cells are separated by tabs, for other programs; in a report, by spaces, for readers.
+    """
     if not sys.stdout.isatty():
-        return "".join("\t".join(" ".join(cell.split()) for cell in row) + "\n" for row in (columns, *rows))
+        flat = [[" ".join(cell.split()) for cell in row] for row in (columns, *rows)]
+        widths = [max(map(len, column)) for column in zip(*flat, strict=True)]
+        if report:
+            flat = [[cell.ljust(width) for cell, width in zip(row, widths, strict=True)] for row in flat]
+        return "".join(("  " if report else "\t").join(row).rstrip() + "\n" for row in flat)
     from rich.table import Table
 
-    drawn = Table(title=title or None, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    drawn = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for i, column in enumerate(columns):
         drawn.add_column(column, header_style="bold", overflow="fold", no_wrap=i == 0)
     for row in rows:

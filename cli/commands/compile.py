@@ -90,9 +90,9 @@ def run(
 def passes(written: Loss, compiled: Loss) -> tuple[list[tuple[str, Loss]], list[tuple[str, str]]]:
     """The loss after each pass on the way to code, and the rules that were applied, with the place of each."""
     from lossc.compiler.printing import to_text
-    from lossc.compiler.targets.torch import lower_for_torch
+    from lossc.compiler.targets.pipeline import prepare
 
-    stages = lower_for_torch(compiled)
+    stages = prepare(compiled)
     shown = [("written", written)]
     if compiled is not written:
         shown.append(("simplified", compiled))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Any
 
 import typer
@@ -72,9 +73,8 @@ def run(
     written = read_loss(loss, given, session.warnings)
     found = simplify(written, sympy=sympy, timeout=timeout)
     text = render(found.loss, format_for(form, output))
-    if explain and output is None:
-        text = found.explain() + "\n"
-    return deliver(text, report(found, str(written)), output, force=force)
+    outcome = deliver(text, report(found, str(written)), output, force=force)
+    return replace(outcome, text=found.explain() + "\n") if explain else outcome
 
 
 def report(found: Simplification, written: str) -> dict[str, Any]:

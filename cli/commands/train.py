@@ -1,0 +1,162 @@
+"""`lossc train`: a model trained with a loss, beside the task's usual loss."""
+
+from __future__ import annotations
+
+import re
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lossc.cli.context import Outcome, Session, begin
+from lossc.cli.formats import signature
+from lossc.cli.given import Given, assignments, check_options
+from lossc.cli.inputs import PYTHON_SUFFIX, is_formula, read_loss, split_path
+from lossc.cli.options import (
+    Dialect,
+    DialectOption,
+    FOption,
+    JsonOption,
+    LossArgument,
+    NameOption,
+    ParamOption,
+    QuietOption,
+    SetOption,
+    YOption,
+)
+from lossc.compiler.errors import LosscError, LossTypeError, UsageError
+from lossc.compiler.ir import F, Y, postorder
+from lossc.compiler.loss import Loss
+from lossc.compiler.verify import verify
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from lossc.runtime.tasks import Task
+
+EXAMPLES = (
+    "lossc train pseudo_huber --task diabetes --seeds 3",
+    'lossc train "abs(y - f)^1.5" --steps 200',
+    'lossc train "-y*log(f + eps)" --task digits --json   # y: onehot and f: prob are assumed',
+    "lossc compile evomal_i -o evomal_i.py",
+    "lossc train evomal_i.py                               # an emitted file, your edits included",
+)
+_ROLES = re.compile(r"^(target y|prediction f) +(\w+):", re.MULTILINE)
+"""The roles in the header of an emitted file."""
+MAX_SEEDS, MAX_THREADS = 1000, 256
+
+
+def run(
+    ctx: typer.Context,
+    loss: LossArgument,
+    task_name: Annotated[
+        str, typer.Option("--task", metavar="TASK", help="diabetes (regression) or digits (classification).")
+    ] = "diabetes",
+    seeds: Annotated[int, typer.Option("--seeds", metavar="N", help="Train with the seeds 0 to N-1.")] = 1,
+    size: Annotated[str, typer.Option("--size", metavar="SIZE", help="Of the model: small, or thesis.")] = "small",
+    steps: Annotated[
+        int | None, typer.Option("--steps", metavar="N", help="Gradient steps.", show_default=False)
+    ] = None,
+    batch_size: Annotated[
+        int | None, typer.Option("--batch-size", metavar="N", help="Rows a step.", show_default=False)
+    ] = None,
+    lr: Annotated[
+        float | None, typer.Option("--lr", metavar="RATE", help="Learning rate of SGD.", show_default=False)
+    ] = None,
+    threads: Annotated[
+        int, typer.Option("--threads", metavar="N", help="Threads of torch; more may help with --size thesis.")
+    ] = 1,
+    y: YOption = None,
+    f: FOption = None,
+    name: NameOption = None,
+    param: ParamOption = None,
+    sets: SetOption = None,
+    dialect: DialectOption = Dialect.lossc,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> Outcome:
+    """Train a model with a loss and with the task's usual loss, on the same splits, weights and batches, and compare.
+
+    LOSS may also be an emitted .py file, which is run as it is.
+    """
+    session = begin(ctx, as_json, quiet)
+    if not 1 <= seeds <= MAX_SEEDS:
+        raise UsageError("L223", f"`--seeds` must be between 1 and {MAX_SEEDS:,}, got {seeds}")
+    if not 1 <= threads <= MAX_THREADS:
+        raise UsageError("L223", f"`--threads` must be between 1 and {MAX_THREADS}, got {threads}")
+    given = Given(y, f, name, param or (), sets or (), dialect.value)
+    check_options(given)
+    source = python_file(loss) or read_loss(loss, given, session.warnings)
+    session.note("loading torch ...")
+    from lossc.cli.comparison import caption, compared, comparison_table, remarks
+    from lossc.runtime.tasks import get_task
+
+    task = get_task(task_name, size, steps=steps, batch_size=batch_size, lr=lr)
+    if isinstance(source, Path):
+        label, module = emitted(source, given, task)
+    else:
+        label, module = compiled(session, suited(session, source, task, given, loss), task)
+    try:
+        found = compared(session, task, {label: module}, range(seeds), threads=threads)
+    except Exception as problem:
+        raise users_own(source, problem) from None
+    text = caption(task, seeds) + comparison_table(found) + remarks(found)
+    return Outcome({"loss": label, **found.as_json(), "metric_doc": task.metric.doc}, text)
+
+
+def python_file(text: str) -> Path | None:
+    """The path of an emitted file, if LOSS is one. Raises UsageError (L230) if there is no such file."""
+    path, _ = split_path(text)
+    return path if path is not None and path.suffix == PYTHON_SUFFIX else None
+
+
+def suited(session: Session, loss: Loss, task: Task, given: Given, text: str) -> Loss:
+    """The loss itself; a bare formula without roles, on a classification task, becomes one of y: onehot and f: prob."""
+    if task.kind == "classification" and given.y is None and given.f is None and is_formula(text):
+        session.notice(f"note: {task.name} is a classification task: assuming --y onehot --f prob")
+        return verify(replace(loss, y="onehot", f="prob"))
+    return loss
+
+
+def compiled(session: Session, loss: Loss, task: Task) -> tuple[str, nn.Module]:
+    """The loss as a module, after the task has agreed to its roles."""
+    task.check(loss)
+    if F not in postorder(loss.body):
+        raise LossTypeError("L320", f"{loss.name} does not depend on the prediction: there is nothing to learn from it")
+    session.print_warnings()
+    session.note(f"{signature(loss)} = {loss}")
+    named = loss.name != "loss"
+    return loss.name if named else _cut(str(loss)), loss.to_torch()
+
+
+def emitted(path: Path, given: Given, task: Task) -> tuple[str, nn.Module]:
+    """The module of an emitted file, with the hyper-parameters that --set gives.
+
+    Raises UsageError: L222 if its header names roles that do not suit the task, L235, L243.
+    """
+    from lossc.runtime.compiled import load_file
+
+    if given.y or given.f or given.params or given.dialect != Dialect.lossc.value:
+        raise UsageError("L235", f"{path} is a compiled loss: only --set and --name apply to it")
+    values = {name: float(value) for name, value in assignments(given.sets, "--set").items()}
+    made = load_file(path)
+    roles = dict(_ROLES.findall(sys.modules[made.__module__].__doc__ or ""))
+    if task.kind == "regression" and roles:
+        task.check(Loss(Y - F, path.stem, roles.get("target y", "real"), roles.get("prediction f", "real")))
+    try:
+        return given.name or path.stem, made(reduction="mean", **values)
+    except Exception as problem:
+        raise UsageError("L243", f"the loss of {path} cannot be made: {type(problem).__name__}: {problem}") from None
+
+
+def _cut(text: str, width: int = 40) -> str:
+    return text if len(text) <= width else text[: width - 1] + "…"
+
+
+def users_own(source: Path | Loss, problem: Exception) -> Exception:
+    """What to raise for a failure in training: one inside the user's own file is said to be that (L243)."""
+    if isinstance(problem, LosscError) or not isinstance(source, Path):
+        return problem
+    return UsageError("L243", f"{source} failed in training: {type(problem).__name__}: {problem}")
