@@ -47,7 +47,7 @@ CASES = [(r, i) for r in REAL for i in range(r.arity) if r.kind_of(i) == ops.REA
 @pytest.mark.parametrize(("record", "slot"), CASES, ids=lambda x: getattr(x, "name", str(x)))
 def test_values_and_derivatives_of_an_operator(record: ops.OpRecord, slot: int) -> None:
     """In float64, on the sample box of the record: the value is mpmath's, and the first and second derivative by
-    autograd are the closed forms that the records give (torch's own polygamma is good to nine digits only)."""
+    autograd are the closed forms that the records give (torch's trigamma is off by 5e-10)."""
     loss = Loss(applied(record, slot))
     at = spread(*record.sample_of(slot), 23)
     f, y = column(at), torch.full((len(at),), 0.1, dtype=torch.float64)
@@ -56,7 +56,8 @@ def test_values_and_derivatives_of_an_operator(record: ops.OpRecord, slot: int) 
     bend = torch.autograd.grad(slope.sum(), f)[0] if slope.requires_grad else torch.zeros_like(f)
     for i, v in enumerate(at):
         found = (value[i].item(), slope[i].item(), bend[i].item())
-        accuracy = (1e-13, 1e-8, 1e-8) if record.name in ("digamma", "trigamma") else (1e-13, 1e-11, 1e-9)
+        rough = record.name in ("digamma", "trigamma")
+        accuracy = (1e-9, 1e-9, 1e-9) if rough else (1e-13, 1e-11, 1e-9)
         for order, (got, tolerance) in enumerate(zip(found, accuracy, strict=True)):
             assert got == pytest.approx(closed_form(loss, order, v), rel=tolerance, abs=tolerance), (order, v)
 
