@@ -79,13 +79,20 @@ def product(a: float, b: float) -> float:
 
 
 def add(a: Interval, b: Interval) -> Interval:
-    """A sum of nonnegative numbers is no less than either of them, whatever rounding does to its lower bound."""
-    lo, hi = down(a.lo + b.lo), up(a.hi + b.hi)
+    """Exact bounds stay as they are (1 - f >= 0 for f <= 1), and nonnegative numbers add up to no less than each."""
+    lo = a.lo + b.lo if _exact(a.lo, b.lo) else down(a.lo + b.lo)
+    hi = a.hi + b.hi if _exact(a.hi, b.hi) else up(a.hi + b.hi)
     if a.lo >= 0 and b.lo >= 0:
         lo = max(lo, a.lo, b.lo)
     if a.hi <= 0 and b.hi <= 0:
         hi = min(hi, a.hi, b.hi)
     return Interval(lo, hi, a.total and b.total)
+
+
+def _exact(x: float, y: float) -> bool:
+    """Whether the float sum of two numbers is their sum (the error term of Knuth's two-sum is 0)."""
+    total = x + y
+    return total - y == x and total - x == y
 
 
 def sub(a: Interval, b: Interval) -> Interval:

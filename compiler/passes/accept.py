@@ -5,8 +5,10 @@ proposal takes the place of a formula only if it passes every check here, cheape
 
     form       it is well formed, over the same names, and varies over the classes exactly if the formula does
     cost       it costs strictly less (`lossc.compiler.cost`)
-    domain     it has a value exactly where the formula has one, and is still certain to have one if that was certain
-    agreement  wherever there is a value, mpmath gives the same one (`lossc.compiler.equivalence`)
+    domain     it is still certain to have a value everywhere if that was certain
+    agreement  at every point it has a value if the formula has one, and mpmath gives the same one
+               (`lossc.compiler.equivalence`; a difference in the first counts as "domain")
+    domain     its operators put the same conditions on their operands (`lossc.compiler.passes.domain`)
     accuracy   in float32 it is finite wherever the formula is, and nowhere further from the truth but for an allowance
     slope      the same finiteness for its derivative with respect to f
 
@@ -16,7 +18,7 @@ roles included, all of them float32.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -27,6 +29,7 @@ from lossc.compiler.errors import LosscError
 from lossc.compiler.facts import Facts
 from lossc.compiler.ir import ARG, COEF, PARAM, Expr, F, postorder
 from lossc.compiler.loss import CLASSWISE, Loss, varies
+from lossc.compiler.passes.domain import conditions, unimplied
 from lossc.compiler.sampling import Points, points
 from lossc.compiler.verify import verify_expr
 
@@ -37,6 +40,8 @@ if TYPE_CHECKING:
 __all__ = ["AcceptTest", "Agreement", "OutOfTime", "Verdict", "equivalent"]
 
 Array: TypeAlias = "NDArray[np.float64]"
+
+Check: TypeAlias = "Callable[[Expr, dict[str, float]], Verdict | None]"
 
 POINT_ALLOWANCE, MEDIAN_ALLOWANCE = 8.0, 1.5
 """A point may have 8 (ulps of the formula's error + 1); the median 1.5 times the formula's + 1/2 ulp."""
@@ -80,10 +85,16 @@ class AcceptTest:
 
         return [evaluate32([self.loss.body], batch)[0] for batch in self._reference.batches]
 
-    def judge(self, candidate: Expr) -> Verdict:
-        """The verdict on a candidate, which should be in canonical form already. Raises OutOfTime."""
+    def judge(self, candidate: Expr, *, same_domain: bool = False) -> Verdict:
+        """The verdict on a candidate, which should be in canonical form already. Raises OutOfTime.
+
+        With `same_domain` the conditions of its operators are not compared: they are known to be equivalent.
+        """
         numbers: dict[str, float] = {}
-        for check in (self._form, self._cheaper, self._domain, self._agrees, self._accurate, self._slope):
+        checks: list[Check] = [self._form, self._cheaper, self._domain, self._agrees, self._accurate, self._slope]
+        if not same_domain:
+            checks.insert(4, self._conditions)
+        for check in checks:
             refusal = check(candidate, numbers)
             if refusal is not None:
                 return refusal
@@ -115,6 +126,15 @@ class AcceptTest:
     def _domain(self, candidate: Expr, numbers: dict[str, float]) -> Verdict | None:
         if self.facts.total(self.loss.body) and not self.facts.total(candidate):
             return Verdict(False, "domain", "is no longer certain to have a value everywhere", numbers=numbers)
+        return None
+
+    def _conditions(self, candidate: Expr, numbers: dict[str, float]) -> Verdict | None:
+        mine, other = conditions(self.loss.body, self.facts), conditions(candidate, self.facts)
+        lost, gained = unimplied(mine, other), unimplied(other, mine)
+        if lost:
+            return Verdict(False, "domain", f"no longer asks that {lost[0]}", numbers=numbers)
+        if gained:
+            return Verdict(False, "domain", f"asks that {gained[0]}, which the formula does not", numbers=numbers)
         return None
 
     def _agrees(self, candidate: Expr, numbers: dict[str, float]) -> Verdict | None:

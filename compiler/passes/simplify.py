@@ -200,11 +200,14 @@ class _Search:
         return False
 
     def _in_place(self, part: Expr, better: Expr, verdict: Verdict) -> tuple[Verdict, Expr]:
-        """The test again, on the whole: there a part may share nodes with others, and canonical forms may differ."""
+        """The test again, on the whole: there a part may share nodes with others, and canonical forms may differ.
+
+        Not of the domain: replacing a part by one with the same domain, and canonicalising, keep it.
+        """
         body = self._canonical(substitute(self.loss.body, {part: better}))
         if not cost(body) < cost(self.loss.body):
             return Verdict(False, "cost", "does not make the whole formula cost less"), body
-        on_whole = AcceptTest(self.loss, deadline=self.deadline).judge(body)
+        on_whole = AcceptTest(self.loss, deadline=self.deadline).judge(body, same_domain=True)
         return (verdict if on_whole.accepted else on_whole), body
 
     def _candidates(self, part: Expr, stage: str) -> tuple[list[tuple[str, Expr]], bool]:
