@@ -89,8 +89,8 @@ def exprs(
     coefs       whether coefficients φ_i may occur
     class_axis  whether `sum_c`, `softmax`, `num_classes`, ... may occur
     exotic      whether constants may have 40 digits and huge exponents
-    total       wrap the arguments so that the value is a finite real number at every real y, f and parameter: each
-                operand of a partial function is moved into its domain, each operand of a fast-growing one is bounded
+    total       wrap the arguments so that the value is a finite real number at every real y, f and parameter, and
+                slopes are finite too wherever the record's `sample` avoids the singular points
     """
     chosen = tuple(n for n in (REAL_OPS if names is None else names) if class_axis or n not in CLASS_AXIS)
     return _exprs(chosen, tuple(params), coefs, class_axis, exotic and not total, total, max_leaves)
@@ -112,7 +112,8 @@ def _exprs(
         return start
 
     def extend(children: st.SearchStrategy[Expr]) -> st.SearchStrategy[Expr]:
-        return st.one_of([_applications(name, children, total) for name in names])
+        made = {name: _applications(name, children, total) for name in names}
+        return st.sampled_from(names).flatmap(lambda name: made[name])
 
     return st.recursive(start, extend, max_leaves=max_leaves)
 
@@ -130,8 +131,8 @@ def _applications(name: str, children: st.SearchStrategy[Expr], total: bool) -> 
 
 
 def _apply(name: str, args: tuple[Expr, ...], total: bool) -> Expr:
-    if total and name in _TAME:
-        args = _TAME[name](*args)
+    if total:
+        args = _tamed(name, args)
     if name == "pow":
         args = (args[0], within_limit(args[1]))
     return node(name, *args)
@@ -143,30 +144,25 @@ def within_limit(exponent: Expr) -> Expr:
     return exponent if value is None or abs(value) <= MAX_EXPONENT else const(2)
 
 
-def _positive(x: Expr) -> Expr:
-    return const(Fraction(1, 4)) + node("square", node("tanh", x))
+_GROWING = ("exp", "expm1", "sinh", "cosh", "tan", "square", "mul")
 
 
-def _unit(x: Expr) -> Expr:
-    return const(Fraction(9, 10)) * node("tanh", x)
+def _tamed(name: str, args: tuple[Expr, ...]) -> tuple[Expr, ...]:
+    """The operands moved into the box where the record says that tests should draw them, if it says so.
+
+    A partial function is defined on that box, and has finite slopes there. A fast-growing one is kept small as well, so
+    that towers of them stay finite.
+    """
+    record = ops.OPS[name]
+    if not record.sample and name not in _GROWING:
+        return args
+    return tuple(_within(x, *record.sample_of(i)) for i, x in enumerate(args))
 
 
-_POSITIVE_ONLY = ("log", "log2", "log10", "log1p", "sqrt", "lgamma", "digamma", "trigamma")
-_BOUNDED = ("exp", "expm1", "sinh", "cosh", "tan", "logaddexp", "logcosh", "softmax", "log_softmax", "logsumexp_c")
-_TAME = {
-    **{name: (lambda *xs: tuple(_positive(x) for x in xs)) for name in _POSITIVE_ONLY},
-    **{name: (lambda *xs: tuple(_unit(x) for x in xs)) for name in (*_BOUNDED, "asin", "acos", "atanh")},
-    "acosh": lambda x: (1 + _positive(x),),
-    "div": lambda x, y: (x, _positive(y)),
-    "pow": lambda x, p: (_positive(x), 2 * _unit(p)),
-    "xlogy": lambda x, y: (x, _positive(y)),
-    "hypot": lambda x, y: (x, _positive(y)),
-    "atan2": lambda y, x: (y, _positive(x)),
-    "clamp": lambda x, lo, hi: (x, _unit(lo), 1 + _positive(hi)),
-    "square": lambda x: (4 * _unit(x),),
-    "mul": lambda x, y: (x, 4 * _unit(y)),
-}
-"""How `total=True` moves operands into the domain, by operator; the growth of a product stays linear in its size."""
+def _within(x: Expr, low: float, high: float) -> Expr:
+    """An expression in x with values strictly between the bounds."""
+    a, b = const(low).number, const(high).number
+    return const((a + b) / 2) + const((b - a) / 2) * node("tanh", x)
 
 
 @cache
