@@ -14,6 +14,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 
 from lossc.compiler import ops
 from lossc.compiler.cost import Cost, cost
@@ -143,9 +144,10 @@ class _Search:
 
     def _quickly(self) -> bool:
         """The quick methods on the whole and its larger parts, largest first; True as soon as something is accepted."""
-        parts = [n for n in postorder(self.loss.body) if _suits_sympy(n) and cost(n).work > MIN_WORK]
+        parts = [n for n in postorder(self.loss.body) if _suits_sympy(n)]
         parts.sort(key=lambda n: -n.tree_size)  # stable: equal sizes stay in the order of the DAG
-        return any(self._improve(part, QUICK) for part in parts[:MAX_PARTS])
+        worth = islice((n for n in parts if cost(n).work > MIN_WORK), MAX_PARTS)
+        return any(self._improve(part, QUICK) for part in worth)
 
     def _thoroughly(self) -> bool:
         """The slow methods on the whole; on the operands of a part only where proposals for the part were unfit."""
@@ -175,6 +177,8 @@ class _Search:
         """Put the best accepted proposal for one part (or the whole) in its place; False if there is none."""
         if (part, stage) in self.settled or not self.sympy_usable:
             return False
+        if time.monotonic() > self.deadline:
+            raise OutOfTime
         test = AcceptTest(self.loss.with_body(part), deadline=self.deadline)
         candidates, unfit = self._candidates(part, stage)
         again = False  # a proposal that only the whole refused may fit when the whole has changed

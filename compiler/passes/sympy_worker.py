@@ -25,7 +25,7 @@ from lossc.compiler.serialize import from_json, to_mapping
 
 MEMORY_LIMIT = 2 << 30
 """Bytes of address space that the process may have."""
-METHOD_SHARE = 0.3
+METHOD_SHARE = 0.2
 """Share of the time limit that one method may take."""
 QUICK, THOROUGH = "quick", "thorough"
 """Stages: methods that take milliseconds on most formulas, and the others."""

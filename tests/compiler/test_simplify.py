@@ -31,8 +31,8 @@ from lossc.grammar import parse
 from tests.strategies import losses
 
 QUIET = {"deadline": None, "suppress_health_check": list(HealthCheck)}
-SLACK = 0.7
-"""Seconds beyond the limit: killing, spawning and the last step, on a loaded machine."""
+SLACK = 2.5
+"""Seconds beyond the limit that a heavily loaded machine may take; alone it is less than half a second."""
 
 
 @pytest.fixture
@@ -249,10 +249,10 @@ def test_a_hanging_worker_is_killed_and_replaced(worker: Worker) -> None:
 
 def test_a_slow_method_loses_only_itself(worker: Worker) -> None:
     """A method beyond its share of the time is stopped with a reason; those before and after it still answer."""
-    slow = parse("+".join(f"sin({n}*y)*cos({n}*f)" for n in range(1, 40)))
-    said = {p.method: p for p in worker.proposals(slow, time.monotonic() + 4.0, THOROUGH)}
+    slow = parse("+".join(f"sin({n}*y)*cos({n}*f)" for n in range(1, 60)))
+    said = {p.method: p for p in worker.proposals(slow, time.monotonic() + 10.0, THOROUGH)}
     assert "took more than" in said["simplify"].problem
-    assert said["sqrtdenest"].expr is not None
+    assert said["simplify_expanded"].expr is not None
 
 
 def test_a_stopped_worker_is_killed(worker: Worker) -> None:
