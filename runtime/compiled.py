@@ -36,7 +36,7 @@ _loaded: OrderedDict[str, ModuleType] = OrderedDict()
 _lock = threading.RLock()
 
 
-def to_torch(loss: Loss, reduction: str = "mean", **hyperparameters: float) -> nn.Module:
+def to_torch(loss: Loss, /, reduction: str = "mean", **hyperparameters: float) -> nn.Module:
     """The loss as an `nn.Module`; hyper-parameters by the names that the loss gives them.
 
     Raises UsageError for an unknown reduction (L241), an unknown hyper-parameter (L201), a value that does not suit its

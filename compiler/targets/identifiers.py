@@ -14,7 +14,7 @@ from collections.abc import Iterable
 PYTHON = frozenset({*keyword.kwlist, *keyword.softkwlist, *dir(builtins)})
 """Words that mean something to Python itself."""
 
-LONGEST = 40
+LONGEST = 32
 """Characters of an identifier; longer names are cut, so that emitted lines keep their length."""
 
 _TEMPORARY = re.compile(r"v[0-9]+")
@@ -36,15 +36,17 @@ def _spell(c: str) -> str:
 
 
 def identifiers(names: Iterable[str], taken: Iterable[str]) -> dict[str, str]:
-    """One identifier for each name: itself where safe, else with underscores behind it (`lambda` -> `lambda_`)."""
+    """One identifier for each name: itself where safe, else `lambda_`, and `lambda_2` if that is taken too."""
     used = {*PYTHON, *taken}
     out: dict[str, str] = {}
     for name in names:
         made = ascii_name(name)[:LONGEST] or "parameter"
         if made[0].isdigit():
             made = f"p{made}"
+        plain, count = made.rstrip("_"), 1
         while made in used or _TEMPORARY.fullmatch(made):
-            made += "_"
+            made = f"{plain}_" if count == 1 else f"{plain}_{count}"
+            count += 1
         used.add(made)
         out[name] = made
     return out

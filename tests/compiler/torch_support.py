@@ -28,7 +28,7 @@ def loss_of(body: Expr, name: str = "tested", y: str = "real", f: str = "real", 
     return Loss(body, name, y, f, made)
 
 
-def module_of(loss: Loss, reduction: str = "none", **values: float) -> nn.Module:
+def module_of(loss: Loss, reduction: str = "none", /, **values: float) -> nn.Module:
     """The emitted module, loaded."""
     names = names_of(loss).hyperparameters
     cls = load_source(emit(loss, selftest=False), loss.name).Loss
