@@ -241,6 +241,6 @@ def sign_normal(x: Expr, facts: Facts) -> tuple[int, Expr]:
     signs = [(-1, c) for c in ([constant] if constant else [])]
     signs += [(0, c) for _, c in sorted(terms.items(), key=lambda item: sort_key(item[0])) if c]
     negative = sum(c < 0 for _, c in signs)
-    if 2 * negative > len(signs) or (2 * negative == len(signs) and signs[0][1] < 0):
+    if signs and (2 * negative > len(signs) or (2 * negative == len(signs) and signs[0][1] < 0)):
         return -1, negate(x, facts)
     return 1, x
