@@ -34,7 +34,7 @@ def split_coefficient(x: Expr) -> tuple[Fraction, Expr]:
     if x.op == "div":
         top, bottom = x.args
         c, base = split_coefficient(top)
-        if bottom.op == CONST and bottom.number != 0:
+        if bottom.op == CONST and bottom.number != 0 and fits(c / bottom.number):
             return c / bottom.number, base
         return c, x if c == 1 else node("div", base, bottom)
     return Fraction(1), x
@@ -52,7 +52,9 @@ def scale(c: Fraction, base: Expr) -> Expr:
         return node("div", _scale_top(c, base.args[0]), base.args[1])
     if _terminates(c) or c.denominator >= 2**53:
         return node("mul", const(c), base)
-    top = base if c.numerator == 1 else node("neg", base) if c.numerator == -1 else node("mul", const(c.numerator), base)
+    top = (
+        base if c.numerator == 1 else node("neg", base) if c.numerator == -1 else node("mul", const(c.numerator), base)
+    )
     return node("div", top, const(c.denominator))
 
 
