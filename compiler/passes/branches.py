@@ -63,19 +63,21 @@ def tame(branch: Expr, facts: Facts) -> bool:
     Bounds how fast each node grows in its inputs: up to their square, so that slopes grow no faster than the inputs.
     """
     growth: dict[Expr, float] = {}
+    live: set[Expr] = set()
     for here in postorder(branch):
-        inner = [growth[a] for a in here.args if ops.kind_of(a) == ops.REAL_KIND]
-        growth[here] = _growth(here, inner, facts)
+        growth[here] = 1.0 if here.op == ARG else 0.0
+        if here.op == ARG or any(a in live for a in here.args):
+            live.add(here)
+        if here in live and here.args:
+            inner = [growth[a] for a in here.args if ops.kind_of(a) == ops.REAL_KIND]
+            growth[here] = _growth(here, inner, facts)
         if growth[here] > _GROWTH:
             return False
     return True
 
 
 def _growth(here: Expr, inner: list[float], facts: Facts) -> float:
-    if here.op in LEAF_OPS:
-        return 1.0 if here.op == ARG else 0.0
-    if not any(inner):
-        return 0.0
+    """The growth of an operation that y or f enters, from that of its operands (numbers do not grow)."""
     if here.op in _SAME_GROWTH:
         return max(inner)
     if here.op in _BOUNDED:
@@ -106,7 +108,8 @@ def _guarded_growth(here: Expr, inner: list[float], facts: Facts) -> float:
     if here.op == "log1p":
         return 0.0 if last.total and last.lo >= LEAST - 1 else _WILD
     if here.op == "div":
-        return inner[0] if away and inner[1] <= 1 else _WILD
+        numbers_only = not _lives(here.args[1])
+        return inner[0] if numbers_only or (away and inner[1] <= 1) else _WILD
     if here.op == "aq":
         return inner[0] if inner[1] <= 1 else _WILD
     return _WILD

@@ -49,20 +49,10 @@ class GuardFacts(Facts):
         return found
 
     def surely_nonzero(self, x: Expr) -> bool:
-        """Nonzero by role, by a guard, or by a bound that no dtype rounds away."""
-        if _is_guarded(x):
-            return True
+        """Nonzero by role, or by a bound that no dtype rounds away."""
         bound = self.range(x)
         least = max(bound.lo, -bound.hi)
         return least >= LEAST or least == TINY
-
-
-def _is_guarded(x: Expr) -> bool:
-    """Whether x is where(v == 0, k, v) with a constant k that is not 0."""
-    if x.op != "where" or x.args[0].op != "eq":
-        return False
-    condition, there, kept = x.args
-    return condition.args == (kept, ZERO) and there.op == CONST and there.number != 0
 
 
 # -- singular points (G1, G4, G11) ------------------------------------------------------------------------------------
@@ -142,7 +132,8 @@ def guard_report(loss: Loss) -> tuple[Loss, list[Applied]]:
     """`guard`, with the list of what was guarded, and by which rule."""
     facts = GuardFacts(loss)
     body, masked = _rewrite_live(loss.body, lambda here: _mask_branches(here, loss, facts))
-    body, cured = _rewrite_live(body, lambda here: _cure(here, facts))
+    cured_before = {n.args[2] for n in postorder(body) if n.op == "where" and _is_cure(n)}
+    body, cured = _rewrite_live(body, lambda here: None if here in cured_before else _cure(here, facts))
     return loss.with_body(body), [*masked, *cured]
 
 
@@ -164,12 +155,18 @@ def _rewrite_live(root: Expr, step: Callable[[Expr], tuple[str, Expr] | None]) -
 
 
 def _mask_branches(here: Expr, loss: Loss, facts: GuardFacts) -> tuple[str, Expr] | None:
-    if here.op != "where":
+    if here.op != "where" or _is_cure(here):
         return None
     condition, then, otherwise = here.args
     then = mask_branch(then, condition, True, loss, facts)
     otherwise = mask_branch(otherwise, condition, False, loss, facts)
     return None if (then, otherwise) == here.args[1:] else ("G3", node("where", condition, then, otherwise))
+
+
+def _is_cure(here: Expr) -> bool:
+    """Whether `here` is what `_cure` makes of a singular operation: where(at, value, op(where(at, ...)))."""
+    at, _, kept = here.args
+    return kept.op in CURES and any(a.op == "where" and a.args[0] is at for a in kept.args)
 
 
 def _cure(here: Expr, facts: GuardFacts) -> tuple[str, Expr] | None:
