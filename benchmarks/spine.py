@@ -54,9 +54,17 @@ def start_up(repeats: int) -> list[tuple[str, float, str]]:
     with tempfile.TemporaryDirectory() as folder:
         out = str(Path(folder) / "mse.py")
         return [
-            ("`python -c pass` (the floor)", median(lambda: subprocess.run([sys.executable, "-c", "pass"]), repeats), ""),
+            (
+                "`python -c pass` (the floor)",
+                median(lambda: subprocess.run([sys.executable, "-c", "pass"]), repeats),
+                "",
+            ),
             ("`lossc --help`", median(command("--help"), repeats), "< 0.25 s"),
-            ("`lossc compile \"(y-f)^2\"`", median(command("compile", "(y-f)^2", "-o", out, "--force"), repeats), "< 0.6 s"),
+            (
+                '`lossc compile "(y-f)^2"`',
+                median(command("compile", "(y-f)^2", "-o", out, "--force"), repeats),
+                "< 0.6 s",
+            ),
             ("`lossc list`", median(command("list"), repeats), ""),
         ]
 
@@ -100,7 +108,7 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help="put the table into benchmarks/RESULTS.md")
     parser.add_argument("--repeats", type=int, default=11)
     args = parser.parse_args()
-    machine = f"Python {platform.python_version()}, {platform.machine()}, medians of {args.repeats} (commands) and 51 (calls)."
+    machine = f"Python {platform.python_version()}, {platform.machine()}, medians of {args.repeats} runs and 51 calls."
     text = "\n\n".join([machine, table(start_up(args.repeats)), table(in_process(51))])
     print(text)
     if args.write:

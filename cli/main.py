@@ -68,7 +68,8 @@ def _report_bug(bug: Exception, args: list[str]) -> int:
         f"lossc {__version__} failed with {type(bug).__name__}" + (f": {what}" if what else ""),
         hint="this is a bug in lossc, please report it; LOSSC_DEBUG=1 in the environment shows the traceback",
     )
-    Session(json=wants_json(args)).fail(error.diagnostic, INTERNAL)
+    session = Session(next((a for a in args if not a.startswith("-")), ""), json=wants_json(args))
+    session.fail(error.diagnostic, INTERNAL)
     return INTERNAL
 
 

@@ -88,13 +88,15 @@ def _window(line: str, column: int, width: int = 100) -> tuple[str, int]:
     part = line[start : start + width].replace("\t", " ")
     shown = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in part)
     shown = shown.rstrip()
-    return (("…" + shown, column - start + 1) if start else (shown, column))
+    return ("…" + shown, column - start + 1) if start else (shown, column)
 
 
 class LosscError(Exception):
     """Any complaint of lossc about its input. `str()` is the full text form; `.diagnostic` is the record."""
 
-    def __init__(self, code: str, message: str, span: Span | None = None, *, expected: str = "", hint: str = "") -> None:
+    def __init__(
+        self, code: str, message: str, span: Span | None = None, *, expected: str = "", hint: str = ""
+    ) -> None:
         self.diagnostic = Diagnostic(code, message, span, expected=expected, hint=hint)
         super().__init__(message)
 

@@ -1,7 +1,7 @@
 """The reference interpreter: what an expression means, in mpmath arithmetic of any precision.
 
-It is the oracle for every pass and target, so it does nothing clever: one operator at a time, by the record's `meaning`,
-undefined where the record says so. A value is a number, or the list of its values over the classes.
+It is the oracle for every pass and target, so it does nothing clever: one operator at a time, by the `meaning` of its
+record, undefined where the record says so. A value is a number, or the list of its values over the classes.
 """
 
 from __future__ import annotations

@@ -148,7 +148,7 @@ class Loss:
         return canonicalize(self)
 
     def simplify(self, *, sympy: bool = True, timeout: float = 10.0) -> Loss:
-        """The simplest equal form found: our canonical form, then SymPy's proposals (in a worker) that pass the tests."""
+        """The simplest equal form found: our canonical form, then SymPy's proposals that pass the tests."""
         from lossc.compiler.passes.simplify import simplify
 
         return simplify(self, sympy=sympy, timeout=timeout).loss

@@ -1,4 +1,4 @@
-"""The verifier: an expression and a loss are well formed. Run on everything that comes from outside, and between passes."""
+"""The verifier: an expression and a loss are well formed. Run on all that comes from outside, and between passes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,9 @@ def verify_expr(root: Expr, *, max_nodes: int | None = None) -> None:
         for i, a in enumerate(here.args):
             if ops.kind_of(a) != record.kind_of(i):
                 wanted = "a condition" if record.kind_of(i) == ops.BOOL_KIND else "a number"
-                raise LossTypeError("L303", f"argument {i + 1} of `{here.op}` must be {wanted}", expected=record.signature)
+                raise LossTypeError(
+                    "L303", f"argument {i + 1} of `{here.op}` must be {wanted}", expected=record.signature
+                )
     if ops.kind_of(root) != ops.REAL_KIND:
         raise LossTypeError("L303", "a loss must be a number, not a condition", hint="use where(condition, a, b)")
 
@@ -56,7 +58,9 @@ def verify(loss: Loss) -> Loss:
     """The loss itself, after checking its roles, hyper-parameters and body."""
     for which, role in (("y", loss.y), ("f", loss.f)):
         if role not in roles_for(which):
-            raise LossTypeError("L305", f"`{role}` is not a role of {which}", expected="one of: " + ", ".join(roles_for(which)))
+            raise LossTypeError(
+                "L305", f"`{role}` is not a role of {which}", expected="one of: " + ", ".join(roles_for(which))
+            )
     known = {p.name for p in loss.params}
     if len(known) != len(loss.params):
         raise LossTypeError("L306", "two hyper-parameters have the same name")

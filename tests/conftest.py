@@ -1,7 +1,8 @@
 """Settings of the whole suite: one thread for torch, and hypothesis profiles.
 
 `HYPOTHESIS_PROFILE=ci` draws the same examples in every run and does not shrink a failure (which can take minutes and
-gigabytes); the default draws new ones, and prints how to repeat a failure. Neither has a deadline: time is the business of benchmarks.
+gigabytes); the default draws new ones, and prints how to repeat a failure.
+Neither has a deadline: time is the business of benchmarks.
 """
 
 from __future__ import annotations

@@ -6,8 +6,8 @@
     @given(exprs(total=True))            # has a finite value at every point: for comparing values
     @given(losses(class_axis=False))     # elementwise losses with roles and hyper-parameters
 
-Everything drawn is well kinded (conditions stand in `where` only) and within the limits of the language: at most 100
-nodes or so, constant exponents up to 64, literals of 40 digits.
+Everything drawn is well kinded (conditions stand in `where` only) and within the limits of the language: at most 150
+nodes, constant exponents up to 64, literals of 40 digits.
 """
 
 from __future__ import annotations
@@ -33,6 +33,8 @@ CONSTANTS = tuple(r.name for r in ops.OPS.values() if r.arity == 0 and not r.axi
 CLASS_AXIS = tuple(r.name for r in ops.OPS.values() if r.axis)
 REAL_OPS = tuple(r.name for r in ops.OPS.values() if r.gives == ops.REAL_KIND and r.arity)
 MAX_EXPONENT = 64
+MAX_DRAWN = 150
+"""Nodes of the largest drawn tree."""
 
 
 @cache
@@ -55,8 +57,9 @@ def numbers(*, exotic: bool = True) -> st.SearchStrategy[Fraction]:
     )
 
 
+@cache
 def leaves(
-    *, params: Sequence[str] = PARAMS, coefs: bool = False, class_axis: bool = True, exotic: bool = True
+    *, params: tuple[str, ...] = PARAMS, coefs: bool = False, class_axis: bool = True, exotic: bool = True
 ) -> st.SearchStrategy[Expr]:
     """Leaves and named constants; y and f most often."""
     nullary = [node(name) for name in CONSTANTS] + ([node("num_classes")] if class_axis else [])
@@ -81,7 +84,7 @@ def exprs(
     class_axis: bool = True,
     exotic: bool = True,
     total: bool = False,
-    max_leaves: int = 12,
+    max_leaves: int = 10,
 ) -> st.SearchStrategy[Expr]:
     """Well-kinded expressions (numbers, never conditions) over all operators, or those in `names`.
 
@@ -91,6 +94,7 @@ def exprs(
     exotic      whether constants may have 40 digits and huge exponents
     total       wrap the arguments so that the value is a finite real number at every real y, f and parameter, and
                 slopes are finite too wherever the record's `sample` avoids the singular points
+    max_leaves  how large they get: the number of operations, and (up to 8) of leaves
     """
     chosen = tuple(n for n in (REAL_OPS if names is None else names) if class_axis or n not in CLASS_AXIS)
     return _exprs(chosen, tuple(params), coefs, class_axis, exotic and not total, total, max_leaves)
@@ -110,24 +114,42 @@ def _exprs(
     start = leaves(params=params, coefs=coefs, class_axis=class_axis, exotic=exotic)
     if not names:
         return start
-
-    def extend(children: st.SearchStrategy[Expr]) -> st.SearchStrategy[Expr]:
-        made = {name: _applications(name, children, total) for name in names}
-        return st.sampled_from(names).flatmap(lambda name: made[name])
-
-    return st.recursive(start, extend, max_leaves=max_leaves)
-
-
-def conditions(operands: st.SearchStrategy[Expr]) -> st.SearchStrategy[Expr]:
-    """Comparisons of two drawn numbers."""
-    return st.builds(node, st.sampled_from(COMPARISONS), operands, operands)
+    words = st.binary(min_size=6, max_size=6).map(int.from_bytes)  # uniform, which large integers are not
+    some, many = max_leaves // 3, min(8, max_leaves)
+    large = st.lists(words, min_size=some, max_size=max_leaves)
+    steps = st.one_of(st.lists(words, max_size=2), large, large, large)
+    first = st.lists(start, min_size=1, max_size=2) | st.lists(start, min_size=min(some, many), max_size=many)
+    often = names + tuple(name for name in names if ops.OPS[name].arity > 1) * 2
+    return st.builds(lambda ready, program: _assemble(often, ready, program, total), first, steps)
 
 
-def _applications(name: str, children: st.SearchStrategy[Expr], total: bool) -> st.SearchStrategy[Expr]:
-    record = ops.OPS[name]
-    kinds = [record.kind_of(i) for i in range(record.arity)]
-    operands = [conditions(children) if kind == ops.BOOL_KIND else children for kind in kinds]
-    return st.tuples(*operands).map(lambda args: _apply(name, args, total))
+def _assemble(names: tuple[str, ...], ready: list[Expr], program: list[int], total: bool) -> Expr:
+    """The expression that a small program builds: each word picks an operator, and operands among what is ready.
+
+    An operand is used up, unless it is the last: so the results are trees, with some shared parts. (`st.recursive`, the
+    usual way, draws trees of three nodes.)
+    """
+    ready = list(ready)
+
+    def take(word: int) -> tuple[Expr, int]:
+        word, index = divmod(word, 8)  # mostly what was made last, so that trees grow
+        index = min(max(0, index - 4), len(ready) - 1)
+        return (ready.pop(-1 - index) if len(ready) > 1 else ready[0]), word
+
+    for word in program:
+        rest, which = divmod(word, len(names))
+        record = ops.OPS[names[which]]
+        args = []
+        for i in range(record.arity):
+            operand, rest = take(rest)
+            if record.kind_of(i) == ops.BOOL_KIND:
+                other, rest = take(rest)
+                rest, sign = divmod(rest, len(COMPARISONS))
+                operand = node(COMPARISONS[sign], operand, other)
+            args.append(operand)
+        made = _apply(record.name, tuple(args), total)
+        ready.append(made if made.tree_size <= MAX_DRAWN else args[-1])
+    return ready[-1]
 
 
 def _apply(name: str, args: tuple[Expr, ...], total: bool) -> Expr:
@@ -228,7 +250,7 @@ def losses(
     total: bool = False,
     exotic: bool = True,
     any_names: bool = False,
-    max_leaves: int = 12,
+    max_leaves: int = 10,
 ) -> Loss:
     """Valid losses: roles, hyper-parameters with defaults that suit them, documentation.
 

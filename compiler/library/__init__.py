@@ -1,1 +1,1 @@
-"""The named losses: `.loss` files, one topic a file, each definition with its source. Read by `lossc.grammar.library`."""
+"""The named losses: `.loss` files, one topic a file, each definition with its source; see `lossc.grammar.library`."""

@@ -1,9 +1,9 @@
 """The operator table: the one list that the parser, passes, targets, documentation and tests all read.
 
-    >>> OPS["log"].doc
-    'the natural logarithm, for x > 0'
-    >>> lookup("ln").name
-    'log'
+>>> OPS["log"].doc
+'the natural logarithm, for x > 0'
+>>> lookup("ln").name
+'log'
 """
 
 from __future__ import annotations
@@ -47,5 +47,5 @@ def record(here: Expr) -> OpRecord:
 
 
 def kind_of(here: Expr) -> str:
-    """"real" or "bool": what the node evaluates to."""
+    """ "real" or "bool": what the node evaluates to."""
     return REAL_KIND if here.op in LEAF_OPS else OPS[here.op].gives

@@ -72,7 +72,9 @@ def _pow_singular(x: Expr, p: Expr) -> tuple[Expr, ...]:
     return (x,)
 
 
-def _constant(name: str, aliases: tuple[str, ...], doc: str, meaning: Any, value: Interval, lower: dict[str, str]) -> OpRecord:
+def _constant(
+    name: str, aliases: tuple[str, ...], doc: str, meaning: Any, value: Interval, lower: dict[str, str]
+) -> OpRecord:
     return OpRecord(
         name=name,
         args=(),
@@ -92,6 +94,8 @@ def _around(x: float) -> Interval:
     return Interval(iv.down(x), iv.up(x))
 
 
+# The tables below are laid out by hand.
+# fmt: off
 CONSTANTS = (
     _constant("pi", (), "the number π", lambda ctx: +ctx.pi, _around(3.141592653589793), {
         "torch": "math.pi", "numpy": "np.pi", "math": "math.pi",

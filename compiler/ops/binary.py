@@ -8,7 +8,7 @@ from typing import Any
 
 from lossc.compiler import interval as iv
 from lossc.compiler.interval import INF, Interval
-from lossc.compiler.ir import ONE, ZERO, Expr
+from lossc.compiler.ir import ONE, ZERO
 from lossc.compiler.ops.record import BOOL_KIND, REAL_KIND, OpRecord, call
 
 
@@ -42,9 +42,7 @@ def _logaddexp(a: float, b: float) -> float:
 
 
 def _logaddexp_interval(a: Interval, b: Interval) -> Interval:
-    return Interval(
-        iv.down(_logaddexp(a.lo, b.lo), 4), iv.up(_logaddexp(a.hi, b.hi), 4), a.total and b.total
-    )
+    return Interval(iv.down(_logaddexp(a.lo, b.lo), 4), iv.up(_logaddexp(a.hi, b.hi), 4), a.total and b.total)
 
 
 def _xlogy_interval(x: Interval, y: Interval) -> Interval:
@@ -62,14 +60,23 @@ def _comparison(
 ) -> OpRecord:
     template = f"{{0}} {sign} {{1}}"
     return OpRecord(
-        name=name, args=("x", "y"), doc=doc, infix=sign, precedence=5, gives=BOOL_KIND,
+        name=name,
+        args=("x", "y"),
+        doc=doc,
+        infix=sign,
+        precedence=5,
+        gives=BOOL_KIND,
         meaning=lambda ctx, x, y: bool(test(x, y)),
-        partials=lambda x, y: (None, None), interval=interval,
-        lower={"torch": template, "numpy": template, "math": template}, cost=1,
+        partials=lambda x, y: (None, None),
+        interval=interval,
+        lower={"torch": template, "numpy": template, "math": template},
+        cost=1,
         commutative=sign in ("==", "!="),
     )
 
 
+# The tables below are laid out by hand.
+# fmt: off
 COMPARISONS = (
     _comparison("lt", "<", "x < y", lambda x, y: x < y, lambda x, y: iv.truth(x.hi < y.lo, x.lo >= y.hi, x.total and y.total)),
     _comparison("le", "<=", "x <= y", lambda x, y: x <= y, lambda x, y: iv.truth(x.hi <= y.lo, x.lo > y.hi, x.total and y.total)),

@@ -30,6 +30,8 @@ def _sum_interval(x: Interval) -> Interval:
     return Interval(x.lo if x.lo >= 0 else -INF, x.hi if x.hi <= 0 else INF, x.total)
 
 
+# The tables below are laid out by hand.
+# fmt: off
 CLASSWISE = (
     OpRecord(
         name="sum_c", args=("x",), doc="the sum over the classes", axis=REDUCE, aliases=("sum_classes",),

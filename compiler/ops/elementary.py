@@ -105,6 +105,8 @@ def _polygamma_positive(x: Interval) -> Interval:
     return Interval(-INF, INF, x.total and x.lo > 0)
 
 
+# The tables below are laid out by hand.
+# fmt: off
 EXPONENTIAL = (
     unary(
         "exp", "e to the power x", lambda x: call("exp", x), _up(math.exp, TINY), _same("exp"),

@@ -46,6 +46,8 @@ def _live(x: Expr, slope: Expr) -> Expr:
     return call("where", call("lt", call("abs", x), call("eps")), 0, slope)
 
 
+# The tables below are laid out by hand.
+# fmt: off
 PROTECTED = (
     OpRecord(
         name="aq", args=("x", "y"), doc="the analytic quotient x / sqrt(1 + y^2) (thesis, Table 3.1)",

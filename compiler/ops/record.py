@@ -2,8 +2,8 @@
 
 One record knows everything about one operator: what it is called, what it means (mpmath), where it is defined, its
 partial derivatives, its interval rule, its shape (sign, monotone, curvature, kinks), how every target writes it, how
-SymPy calls it, what it costs. Adding an operator is adding one record; the parser, the documentation, the derivative and
-interval tests and every target's test read it from here.
+SymPy calls it, what it costs. Adding an operator is adding one record; the parser, the documentation, the derivative
+and interval tests and every target's test read it from here.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ class OpRecord:
     doc             what it computes, in one line
     meaning         `(ctx, *values) -> value` in an mpmath context; class-axis operators take and give the list over
                     the classes
-    partials        `(*args) -> (∂/∂arg, ...)` as expressions; None where no closed form is offered. For a `map` operator
-                    on the class axis there is a second one, with respect to its hidden reduction `centre(x)`
+    partials        `(*args) -> (∂/∂arg, ...)` as expressions; None where no closed form is offered. A `map` operator on
+                    the class axis has a second one, with respect to its hidden reduction `centre(x)`
     defined         `(*values) -> bool`: where the real function has a finite value
     interval        `(*Interval) -> Interval`, outward rounded
     lower           target -> template over `{0}`, `{1}`, ...; "math" is for Python floats (hyper-parameters, constants)
@@ -52,7 +52,9 @@ class OpRecord:
                     for the length of that axis
     weight          for a `reduce` operator: `(x, r) -> ∂r/∂x_k` at every class k
     centre          for a `map` operator: the reduction that it hides
-    parity          "even", "odd" or ""; monotone: +1 / -1 / 0 for each argument; curvature: "convex", "concave", "affine"
+    parity          "even", "odd" or ""
+    monotone        +1 / -1 / 0 for each argument
+    curvature       "convex", "concave", "affine" or ""
     exact           arguments at which the value is rational: folding uses these only, never a rounded value
     kinks           `(*args) -> expressions` whose zeros are where a partial jumps; the partials state the chosen
                     subgradient (conventions in docs/language.md; torch's wherever torch has one)

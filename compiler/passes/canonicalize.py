@@ -132,7 +132,7 @@ def _interior(order: list[Expr], root: Expr) -> set[Expr]:
 
 
 def polish(root: Expr) -> Expr:
-    """Signs and numbers where one would write them: x*(f - y), 3*y*f, -y*log(f). Canonicalising again gives the same."""
+    """Signs and numbers where one would write them: x*(f - y), 3*y*f, -y*log(f). Canonicalising it changes nothing."""
 
     def visit(here: Expr, args: list[Expr]) -> Expr:
         made = rebuild(here, args)

@@ -1,8 +1,8 @@
 """Derivatives in closed form, from the partials of the operator records.
 
-For an elementwise loss this is forward differentiation over the DAG, one pass for each leaf. Along the class axis it uses
-that every expression is an elementwise function of its leaves and of a few reductions r_m, so that its Jacobian is a
-diagonal plus one outer product for each reduction:
+For an elementwise loss this is forward differentiation over the DAG, one pass for each leaf. Along the class axis it
+uses that every expression is an elementwise function of its leaves and of a few reductions r_m, so that its Jacobian is
+a diagonal plus one outer product for each reduction:
 
     ∂u_i/∂f_j = δ_ij ∂u_i/∂f_i + Σ_m (∂u_i/∂r_m) G_m[j],     G_m[j] = ∂r_m/∂f_j
     G_m = w_m ∂x_m/∂f + Σ_n sum_c(w_m ∂x_m/∂r_n) G_n          for r_m = R(x_m) with weight w_m
@@ -139,7 +139,9 @@ def _slope(here: Expr, slopes: dict[Expr, Expr], leaf: Expr) -> Expr:
     if not through_centre and all(s is ZERO for s in inner):
         return ZERO
     if record.partials is None:
-        raise LossTypeError("L310", f"`{here.op}` has no closed-form derivative here", hint="differentiate it less often")
+        raise LossTypeError(
+            "L310", f"`{here.op}` has no closed-form derivative here", hint="differentiate it less often"
+        )
     return _chain(record.partials(*here.args), [*inner, ONE] if through_centre else inner)
 
 

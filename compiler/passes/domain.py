@@ -112,8 +112,9 @@ class _Domain:
                 return self.nonzero(a) | self.positive(b)
             if self.facts.nonnegative(b):
                 return self.nonzero(b) | self.positive(a)
-        if x.op in THROUGH_ZERO:
-            return self.positive(x.args[0])
+        inner = _through_zero(x)
+        if inner is not None:
+            return self.positive(inner)
         return {Condition(POSITIVE, (self._scaled(x),))}
 
     def nonnegative(self, x: Expr) -> set[Condition]:
@@ -126,19 +127,21 @@ class _Domain:
                 return self.nonnegative(b)
             if self.facts.positive(b):
                 return self.nonnegative(a)
-        if x.op in THROUGH_ZERO:
-            return self.nonnegative(x.args[0])
+        inner = _through_zero(x)
+        if inner is not None:
+            return self.nonnegative(inner)
         return {Condition(NONNEGATIVE, (self._scaled(x),))}
 
     def power(self, x: Expr, p: Expr) -> set[Condition]:
         """Whole exponents need x != 0 if negative; others need x >= 0, or x > 0 if negative."""
+        p = self._canonical(p)
         if p.op == CONST and p.number.denominator == 1:
             return self.nonzero(x) if p.number < 0 else set()
         if p.op == CONST:
             return self.nonnegative(x) if p.number > 0 else self.positive(x)
         if self.facts.positive(x):
             return set()
-        return {Condition("pow", (self._canonical(x), self._canonical(p)))}
+        return {Condition("pow", (self._canonical(x), p))}
 
     def together(self, kind: str, *operands: Expr) -> set[Condition]:
         """A condition that is not taken apart."""
@@ -159,6 +162,15 @@ class _Domain:
             else:
                 break
         return made
+
+
+def _through_zero(x: Expr) -> Expr | None:
+    """An expression with the sign of x, if x is a function that has the sign of its argument (or minus one)."""
+    if x.op in THROUGH_ZERO:
+        return x.args[0]
+    if x.op == "neg" and x.args[0].op in THROUGH_ZERO:
+        return -x.args[0].args[0]
+    return None
 
 
 def _guarded(inner: Conditions, test: Expr, holds: bool) -> Conditions:

@@ -25,7 +25,7 @@ Bindings = dict[Expr, Expr]
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """`before` becomes `after`, for all wildcards that `given` admits; `why` says what that gains and why they are equal."""
+    """`before` becomes `after` for all wildcards that `given` admits; `why` says what that gains."""
 
     id: str
     before: Expr

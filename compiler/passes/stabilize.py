@@ -59,8 +59,8 @@ STABLE_RULES: tuple[Rule, ...] = (
     ),
     Rule("V23", A**2 - B**2, (A - B) * (A + B), "cancels where |a| is near |b|"),
     Rule("V24", A**2 + B**2 - 2 * A * B, (A - B) ** 2, "cancels where a is near b, and can be negative"),
-    Rule("V25", call("log", A / B), call("log", A) - call("log", B), "the quotient over- or underflows", _both_positive),
-    Rule("V25", call("log", A * B), call("log", A) + call("log", B), "the product over- or underflows", _both_positive),
+    Rule("V25", call("log", A / B), call("log", A) - call("log", B), "the quotient overflows", _both_positive),
+    Rule("V25", call("log", A * B), call("log", A) + call("log", B), "the product overflows", _both_positive),
     Rule("V27", 1 - call("erf", A), call("erfc", A), "cancels for large x"),
     Rule("V28", 1 - call("cos", A), 2 * call("sin", A / 2) ** 2, "cancels near 0"),
     Rule(

@@ -1,4 +1,4 @@
-"""The canonical form: right to 60 digits, defined exactly where the formula is, idempotent, the same for equal shapes."""
+"""The canonical form: right to 60 digits, defined exactly where the formula is, idempotent, one for equal shapes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from lossc.compiler.evaluate import evaluate
 from lossc.compiler.facts import Facts
-from lossc.compiler.ir import F, ONE, Y, Expr, const, node, postorder
+from lossc.compiler.ir import ONE, Expr, F, Y, const, node, postorder
 from lossc.compiler.loss import Loss
 from lossc.compiler.passes.canonicalize import canonical_expr, canonicalize
 from lossc.grammar import parse
@@ -129,7 +129,7 @@ KEPT_APART = [
 
 @pytest.mark.parametrize(("written", "wrong"), KEPT_APART)
 def test_domains_are_not_enlarged(written: str, wrong: str) -> None:
-    """What is undefined somewhere on the declared domain stays so (numerics.md, finding 2), and simplifies where not."""
+    """What is undefined somewhere on the declared domain stays so (numerics.md, finding 2), else it simplifies."""
     assert parse(written).canonicalize().body is not parse(wrong).canonicalize().body
     assert parse(written, f="positive").canonicalize().body is (
         parse(wrong, f="positive").canonicalize().body

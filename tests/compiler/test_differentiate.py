@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from lossc.compiler import ops
 from lossc.compiler.errors import LossTypeError, UsageError
 from lossc.compiler.evaluate import evaluate
-from lossc.compiler.ir import F, Y, Expr, const, node, param, postorder
+from lossc.compiler.ir import Expr, F, Y, const, node, param, postorder
 from lossc.compiler.loss import CLASSWISE, Loss, Parameter
 from lossc.compiler.passes.differentiate import differentiate
 from lossc.grammar import parse
@@ -46,7 +46,7 @@ def smooth_at(body: Expr, env: dict[Expr, object], count: int) -> bool:
 @settings(max_examples=2000, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.data())
 def test_derivative_agrees_with_mpmath(data: st.DataObject) -> None:
-    """dL/df, dL/dy and dL/dparam equal mpmath's numerical derivative to 15 digits, elementwise and along the classes."""
+    """dL/df, dL/dy and dL/dparam equal mpmath's numerical derivative to 15 digits, along the classes too."""
     axis = data.draw(st.booleans())
     body = data.draw(exprs(names=SMOOTH, params=("delta",), class_axis=axis, total=True, max_leaves=7))
     loss = Loss(body, params=(Parameter("delta", "positive"),))
@@ -70,7 +70,11 @@ def test_derivative_agrees_with_mpmath(data: st.DataObject) -> None:
             true = mpmath.diff(along, mpmath.mpf(start.numerator) / start.denominator, h=mpmath.mpf(10) ** -25)
             got = ours
             if isinstance(ours, list):
-                got = mpmath.fsum(ours) if wrt == "delta" and loss.layout == "classwise" and not loss.reduces_itself else ours[j]
+                got = (
+                    mpmath.fsum(ours)
+                    if wrt == "delta" and loss.layout == "classwise" and not loss.reduces_itself
+                    else ours[j]
+                )
             elif wrt == "delta" and loss.layout == "classwise" and not loss.reduces_itself:
                 got = 3 * ours
             assert abs(got - true) <= mpmath.mpf(10) ** -15 * (1 + abs(true)), f"d/d{wrt} of {loss}: {got}, not {true}"
@@ -87,7 +91,7 @@ TABLE_1_1 = [
 
 @pytest.mark.parametrize(("formula", "printed"), TABLE_1_1)
 def test_table_1_1(formula: str, printed: str) -> None:
-    """The derivatives by the residual e = y - f of Table 1.1. The table prints a factor 1/delta too many for pseudo-Huber."""
+    """The derivatives by the residual e = y - f of Table 1.1; it prints a factor 1/delta too many for pseudo-Huber."""
     loss = parse(formula, params={"delta": 1.5})
     closed, table = differentiate(loss, "y"), parse(printed, params={"delta": 1.5})
     for y, f in [(0.3, -1.2), (2.0, 0.5), (-1.0, 1.0)]:
@@ -132,7 +136,13 @@ def test_hessian_diagonal_of_a_coupled_loss() -> None:
 
 @pytest.mark.parametrize(
     ("text", "at", "slope"),
-    [("abs(f)", 0, 0), ("relu(f)", 0, 0), ("max(f, 0)", 0, mpmath.mpf(1) / 2), ("clamp(f, 0, 1)", 0, 1), ("sign(f)", 0, 0)],
+    [
+        ("abs(f)", 0, 0),
+        ("relu(f)", 0, 0),
+        ("max(f, 0)", 0, mpmath.mpf(1) / 2),
+        ("clamp(f, 0, 1)", 0, 1),
+        ("sign(f)", 0, 0),
+    ],
 )
 def test_subgradients_at_kinks(text: str, at: float, slope: object) -> None:
     """At a kink the derivative is the record's subgradient, torch's wherever torch has one (G10)."""

@@ -67,7 +67,9 @@ def test_interval_rule_encloses_every_value(record: ops.OpRecord) -> None:
     for _ in range(60):
         boxes = []
         for i in range(record.arity):
-            ends = sorted(rng.choice([rng.uniform(-4, 4), rng.uniform(*record.sample_of(i)), 0.0, 1.0, -1.0]) for _ in "ab")
+            ends = sorted(
+                rng.choice([rng.uniform(-4, 4), rng.uniform(*record.sample_of(i)), 0.0, 1.0, -1.0]) for _ in "ab"
+            )
             boxes.append(Interval(*ends))
         if record.name == "pow" and rng.random() < 0.7:
             boxes[1] = Interval(*[float(rng.choice([-2, -1, 0, 0.5, 1, 2, 3, 4]))] * 2)

@@ -1,4 +1,4 @@
-"""The V rules: equal on the reals at 60 digits, and right at the inputs where the naive form fails (numerics.md, 6b)."""
+"""The V rules: equal on the reals at 60 digits, and right where the naive form fails (numerics.md, 6b)."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ FAILS = [  # id, formula, role of f, and an f at which the naive form is wrong i
 
 @pytest.mark.parametrize(("rule", "formula", "role", "at"), FAILS, ids=[f"{r}-{t}-{x}" for r, t, _, x in FAILS])
 def test_stable_where_the_naive_form_fails(rule: str, formula: str, role: str, at: float) -> None:
-    """In float32, at the failing input of numerics.md, the stable form is within 8 ulp of mpmath and the naive is not."""
+    """In float32, at the failing input of numerics.md, the stable form is within 8 ulp and the naive one is not."""
     loss = parse(formula, f=role)
     point = float(np.float32(at))
     points = Points({F: (point,), Y: (TARGET,)}, ("special",))

@@ -1,4 +1,4 @@
-"""The identities of the other operators: general ones from the records (parity, exact values, facts), then special ones.
+"""The identities of the other operators: general ones from the records (parity, exact values), then special ones.
 
 Each special rule keeps the domain: it fires only where the right side is defined exactly where the left side is.
 """
@@ -54,7 +54,7 @@ def _unary(record: ops.OpRecord, x: Expr, facts: Facts) -> Expr:
     return node(record.name, x)
 
 
-# -- one argument -------------------------------------------------------------------------------------------------------
+# -- one argument -----------------------------------------------------------------------------------------------------
 
 
 def _sign(args: tuple[Expr, ...], facts: Facts) -> Expr | None:
@@ -128,7 +128,7 @@ _TOTAL_ON_RANGE = frozenset({"log1p", "asinh", "atanh", "log"})
 """Outer functions whose pair is everywhere defined: log1p(expm1(x)), asinh(sinh(x)), atanh(tanh(x))."""
 
 
-# -- several arguments --------------------------------------------------------------------------------------------------
+# -- several arguments ------------------------------------------------------------------------------------------------
 
 
 def _extreme(op: str) -> Rule:
@@ -215,7 +215,7 @@ def _logaddexp(args: tuple[Expr, ...], facts: Facts) -> Expr | None:
     return total_sum(facts, (x, 1), (node("log", const(2)), 1)) if x is y else None
 
 
-# -- along the class axis -----------------------------------------------------------------------------------------------
+# -- along the class axis ---------------------------------------------------------------------------------------------
 
 
 def _sum_c(args: tuple[Expr, ...], facts: Facts) -> Expr | None:

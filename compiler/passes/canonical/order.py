@@ -1,4 +1,4 @@
-"""The order of canonical forms: the same in every process, and pleasant to read (`y` before `f`, small before large)."""
+"""The order of canonical forms: the same in every process, and pleasant to read (y before f, small before large)."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Products, quotients and powers: flatten, collect exponents, rebuild in order.
 
 A product is a coefficient and, for each base, how often it stands above and below the bar. Above and below cancel only
-where the base is certainly not zero; otherwise just enough stays below to keep the hole in the domain (x^3/x is x^2*(x/x)
-as x^3/x, 1/(1/x) stays undefined at 0).
+where the base is certainly not zero; otherwise just enough stays below to keep the hole in the domain (x^3/x stays
+x^3/x, 1/(1/x) stays undefined at 0).
 """
 
 from __future__ import annotations
@@ -196,7 +196,12 @@ def _assemble(top: dict[Expr, int], bottom: dict[Expr, int]) -> Expr:
 
 def is_power(x: Expr) -> bool:
     """Whether x is base^n for a positive whole n that products may collect."""
-    return x.op == "pow" and x.args[1].op == CONST and x.args[1].number.denominator == 1 and 0 < x.args[1].number <= MAX_POWER
+    return (
+        x.op == "pow"
+        and x.args[1].op == CONST
+        and x.args[1].number.denominator == 1
+        and 0 < x.args[1].number <= MAX_POWER
+    )
 
 
 def _powers(base: Expr, n: int) -> list[Expr]:
