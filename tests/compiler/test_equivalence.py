@@ -35,3 +35,11 @@ def test_equivalence(a: str, b: str, roles: dict[str, str], kind: str) -> None:
     found = equivalent(loss.body, parse(b, **roles).body, loss)
     assert found.kind == kind, found
     assert bool(found) == (kind == "agree")
+
+
+def test_the_logarithm_of_a_rounding_error_is_not_a_value() -> None:
+    """Where cancellation leaves only noise, each precision shows another value: that is no disagreement."""
+    loss = parse("log(y/3 + f/7 - y/3 - f/7)")
+    assert equivalent(loss.body, parse("log(0*y*f)").body, loss).kind != "differ"
+    assert equivalent(parse("log(0*y*f)").body, loss.body, loss).kind != "differ"
+    assert equivalent(loss.body, parse("log(1 + f^2)").body, loss).kind == "differ"
