@@ -23,7 +23,7 @@ from lossc.compiler.facts import Facts
 from lossc.compiler.ir import ARG, CONST, PARAM, Expr, F, postorder
 from lossc.compiler.loss import Loss, class_varying
 from lossc.compiler.printing import to_text
-from lossc.compiler.targets.scalars import CAREFUL, constant_value, is_certain, literal
+from lossc.compiler.targets.scalars import CAREFUL, PLAIN, constant_value, is_certain, literal
 from lossc.compiler.targets.templates import fill, holes, steps
 
 CONSTANT, SCALAR, TENSOR = "constant", "scalar", "tensor"
@@ -128,7 +128,7 @@ class _Printer:
             return SCALAR
         if kinds <= {CONSTANT}:
             return CONSTANT
-        return TENSOR if TENSOR in kinds or _is_tensor_only(record) else SCALAR
+        return SCALAR if TENSOR not in kinds and (here.op in PLAIN or here.op in CAREFUL) else TENSOR
 
     def _leaf(self, here: Expr) -> str:
         if here.op == "num_classes":
@@ -229,9 +229,3 @@ class _Printer:
         noted = f"{line}  # {', '.join(notes)}"
         self.out.lines.append(noted if notes and len(noted) + _INDENT <= WIDTH else line)
         return name
-
-
-def _is_tensor_only(record: ops.OpRecord) -> bool:
-    """Operators that Python's math module lacks: their argument is made a tensor."""
-    return not record.axis and "torch" in record.lower.get("math", "torch")
-

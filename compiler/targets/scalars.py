@@ -18,6 +18,13 @@ from lossc.compiler.ir import CONST, Expr, summary
 _DIGITS = 40
 _EXP_LIMIT = 709.0
 
+PLAIN = frozenset({
+    "add", "sub", "mul", "neg", "square", "abs", "sign", "heaviside", "lt", "le", "gt", "ge", "eq", "ne", "max", "min",
+    "clamp", "where", "hypot", "logaddexp", "atan2", "atan", "tanh", "asinh", "sigmoid", "logsigmoid", "softplus",
+    "relu", "erf", "erfc", "plog", "psqrt", "clog", "csqrt", "aq", "num_classes",
+})  # fmt: skip
+"""Operators whose template for Python floats never raises. What is neither here nor in `CAREFUL` becomes a tensor."""
+
 CAREFUL: dict[str, str] = {
     "div": "{0} / {1} if {1} != 0.0 else math.nan",
     "log": "math.log({0}) if {0} > 0.0 else math.nan",
@@ -29,7 +36,10 @@ CAREFUL: dict[str, str] = {
     "acos": "math.acos({0}) if abs({0}) <= 1.0 else math.nan",
     "acosh": "math.acosh({0}) if {0} >= 1.0 else math.nan",
     "atanh": "math.atanh({0}) if abs({0}) < 1.0 else math.nan",
-    "lgamma": "math.lgamma({0}) if {0} > 0.0 else math.nan",
+    "lgamma": "math.lgamma({0}) if 0.0 < {0} < 1e305 else math.nan",
+    "sin": "math.sin({0}) if abs({0}) < math.inf else math.nan",
+    "cos": "math.cos({0}) if abs({0}) < math.inf else math.nan",
+    "tan": "math.tan({0}) if abs({0}) < math.inf else math.nan",
     "xlogy": "0.0 if {0} == 0.0 else {0} * math.log({1}) if {1} > 0.0 else math.nan",
     "exp": "math.exp({0}) if {0} < 709.0 else math.inf",
     "expm1": "math.expm1({0}) if {0} < 709.0 else math.inf",
@@ -62,6 +72,8 @@ def is_certain(op: str, args: tuple[Expr, ...], facts: Facts) -> bool:
         return bounds[1].nonzero and not _vanishes(bounds[1])
     if op in ("log", "log2", "log10", "lgamma"):
         return bounds[0].lo > 0 and (op != "lgamma" or bounds[0].hi < 1e300) and not _vanishes(bounds[0])
+    if op in ("sin", "cos", "tan"):
+        return bounds[0].within(-1e300, 1e300)
     return op == "sqrt" and bounds[0].lo >= 0
 
 
