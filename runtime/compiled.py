@@ -114,10 +114,13 @@ def load_file(path: str | Path) -> type[nn.Module]:
     sys.modules[spec.name] = module
     try:
         spec.loader.exec_module(module)
+        return _loss_class(module, file)
+    except UsageError:
+        sys.modules.pop(spec.name, None)
+        raise
     except (Exception, SystemExit) as problem:
         sys.modules.pop(spec.name, None)
         raise UsageError("L243", f"`{file}` does not run: {type(problem).__name__}: {problem}") from problem
-    return _loss_class(module, file)
 
 
 def _loss_class(module: ModuleType, file: Path) -> type[nn.Module]:
