@@ -32,7 +32,8 @@ CLASS_COUNTS = (3, 2)
 """Two class counts, so that nothing can depend on one by accident."""
 REACH = 1e20
 """The greatest magnitude drawn: products and quotients of two such numbers leave the range of float32."""
-_GRAIN = 2**20
+_GRAIN = 2**24
+"""Probabilities of a row are multiples of 2^-24: exact in float32, with as many digits as it has."""
 
 
 def float32(x: float) -> float:
@@ -136,7 +137,8 @@ class _Sampler:
         if role.name in ("onehot", "prob"):
             for hot in range(min(c, 2)):
                 yield tuple(float(k == hot) for k in range(c))
-            yield tuple(1 - 2.0**-20 if k == 0 else 2.0**-20 if k == 1 else 0.0 for k in range(c))
+            rest = 11 / _GRAIN  # odd: products with it are rounded
+            yield tuple(1 - rest if k == 0 else rest if k == 1 else 0.0 for k in range(c))
             yield _dyadic_row([1.0] * c)
         else:
             for value in [v for v in special_values(role)[:5] if abs(v) <= self.reach]:
@@ -210,7 +212,7 @@ def fit(role: Role, value: float) -> float:
 
 
 def _dyadic_row(weights: Sequence[float]) -> tuple[float, ...]:
-    """Probabilities in multiples of 2^-20, about in proportion to the weights, that sum to exactly 1."""
+    """Probabilities in multiples of 2^-24, about in proportion to the weights, that sum to exactly 1."""
     total = sum(weights)
     parts = [int(w / total * _GRAIN) for w in weights]
     parts[parts.index(max(parts))] += _GRAIN - sum(parts)

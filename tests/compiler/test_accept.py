@@ -120,3 +120,14 @@ def test_the_deadline_is_kept() -> None:
     test = AcceptTest(parse("y^2-2*y*f+f^2"), deadline=time.monotonic() - 1)
     with pytest.raises(OutOfTime):
         test.judge(parse("(y-f)^2").body)
+
+
+def test_cancellation_near_saturation_is_seen() -> None:
+    """C^2 - C - f (C^2 - C), for C (C - 1)(1 - f), loses digits where a prediction saturates."""
+    roles = {"y": "onehot", "f": "prob"}
+    loss = parse("y*(d/(1 - f)/(C*(C - 1)) + d*d*d*d*d)", params={"d": 1.0}, **roles)
+    proposal = parse("y*(d/(C^2 - C - f*(C^2 - C)) + d^5)", params={"d": 1.0}, **roles)
+    test = AcceptTest(loss)
+    test._conditions = lambda candidate, numbers: None  # type: ignore[method-assign]
+    verdict = test.judge(proposal.body)
+    assert (verdict.accepted, verdict.check) == (False, "accuracy"), str(verdict)
