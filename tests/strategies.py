@@ -116,8 +116,8 @@ def _exprs(
         return start
     words = st.binary(min_size=6, max_size=6).map(int.from_bytes)  # uniform, which large integers are not
     some, many = max_leaves // 3, min(8, max_leaves)
-    large = st.lists(words, min_size=some, max_size=max_leaves)
-    steps = st.one_of(st.lists(words, max_size=2), large, large, large)
+    lengths = {"small": st.lists(words, max_size=2), "large": st.lists(words, min_size=some, max_size=max_leaves)}
+    steps = st.sampled_from(["small", "large", "large", "large"]).flatmap(lengths.__getitem__)
     first = st.lists(start, min_size=1, max_size=2) | st.lists(start, min_size=min(some, many), max_size=many)
     often = names + tuple(name for name in names if ops.OPS[name].arity > 1) * 2
     return st.builds(lambda ready, program: _assemble(often, ready, program, total), first, steps)

@@ -11,7 +11,7 @@ from lossc.compiler.evaluate import evaluate
 from lossc.compiler.ir import Expr, postorder
 from lossc.compiler.loss import Loss
 from lossc.compiler.verify import verify, verify_expr
-from tests.strategies import CLASS_AXIS, environments, exprs, losses
+from tests.strategies import CLASS_AXIS, REAL_OPS, environments, exprs, leaves, losses
 
 
 @settings(max_examples=300)
@@ -38,14 +38,35 @@ def test_total_expressions_have_values(loss: Loss, data: st.DataObject) -> None:
     assert all(mpmath.isfinite(v) for v in (value if isinstance(value, list) else [value]))
 
 
-def test_every_operator_is_drawn() -> None:
-    """A few thousand nodes contain each operator of the table at least once."""
+def drawn(strategy: st.SearchStrategy[Expr], examples: int) -> set[str]:
+    """The operators of that many examples."""
     seen: set[str] = set()
 
-    @settings(max_examples=800, database=None, derandomize=True)
-    @given(exprs())
+    @settings(max_examples=examples, database=None, derandomize=True)
+    @given(strategy)
     def collect(root: Expr) -> None:
         seen.update(here.op for here in postorder(root))
 
     collect()
-    assert not set(ops.OPS) - seen
+    return seen
+
+
+def test_every_operator_can_be_drawn() -> None:
+    """Each operator of the table occurs where it is asked for; comparisons in conditions, constants as leaves."""
+    seen = drawn(exprs(names=("where",)), 300) | drawn(leaves(), 300)
+    for name in REAL_OPS:
+        assert name in drawn(exprs(names=(name,), params=()), 10), name
+    assert not set(ops.OPS) - seen - set(REAL_OPS)
+
+
+def test_expressions_are_not_small() -> None:
+    """One in four has twelve nodes or more: a property is not tested on leaves only."""
+    sizes: list[int] = []
+
+    @settings(max_examples=400, database=None, derandomize=True)
+    @given(exprs())
+    def collect(root: Expr) -> None:
+        sizes.append(root.tree_size)
+
+    collect()
+    assert sum(size >= 12 for size in sizes) > len(sizes) / 4
