@@ -28,7 +28,7 @@ _METHODS = frozenset({
 })  # fmt: skip
 _TORCH = frozenset({
     "torch.amax", "torch.autograd.grad", "torch.broadcast_to", "torch.full", "torch.isfinite", "torch.mean",
-    "torch.squeeze", "torch.sum", "torch.tensor", "torch.zeros_like", "math.copysign", "math.floor", "math.log2",
+    "torch.squeeze", "torch.sum", "torch.tensor", "torch.zeros_like", "math.copysign", "math.log2",
     "math.pow",
 })  # fmt: skip
 _VALUES = frozenset({

@@ -52,7 +52,7 @@ CAREFUL: dict[str, str] = {
 POWER_HELPER = '''
 def _power(x: float, p: float) -> float:
     """x to the power p, NaN where that is undefined and infinite where it overflows."""
-    if (x < 0.0 and p != math.floor(p)) or (x == 0.0 and p < 0.0):
+    if (x < 0.0 and p % 1.0 != 0.0) or (x == 0.0 and p < 0.0):
         return math.nan
     if x != 0.0 and p * math.log2(abs(x)) >= 1024.0:
         return -math.inf if x < 0.0 and p % 2.0 == 1.0 else math.inf

@@ -251,10 +251,10 @@ NASTY = [0.0, -0.5, 0.5, 1.0, -1.0, 2.0, -3.0, 50.0, 1e3, -1e3, 1e300, -1e300, 1
 
 @pytest.mark.parametrize("record", ELEMENTWISE_OPS, ids=lambda r: r.name)
 def test_python_floats_and_tensors_agree(record: ops.OpRecord) -> None:
-    """Each operator on hyper-parameters alone gives what it gives on tensors, over awkward values, and of infinities
-    that other arithmetic made; it never raises."""
+    """Each operator on hyper-parameters alone gives what it gives on tensors, over awkward values, and infinities and
+    NaN that other arithmetic made; it never raises."""
     a = param("a")
-    for inner in (lambda x: x, lambda x: x * call("exp", x)):
+    for inner in (lambda x: x, lambda x: x * call("exp", x), lambda x: call("log", -1 - x * x)):
         args = [call("gt", a, 0.1) if record.kind_of(i) == ops.BOOL_KIND else inner(a) for i in range(record.arity)]
         with_a = call(record.name, *args)
         scalar = Loss(with_a + 0 * F, params=(Parameter("a", "real", Fraction(1)),))
