@@ -77,7 +77,7 @@ def load_source(source: str, name: str) -> ModuleType:
         found = _loaded.get(digest)
         if found is None:
             found = _loaded[digest] = _load(source, name, digest)
-            if len(_loaded) > MAX_LOADED:
+            while len(_loaded) > MAX_LOADED:
                 _forget(_loaded.popitem(last=False)[1])
         _loaded.move_to_end(digest)
         return found

@@ -125,7 +125,7 @@ def parse_back(text: str) -> str:
     """The text of a small LaTeX formula as a formula of the language, by replacing what is replaced one to one."""
     for old, new in ((r"\left(", "("), (r"\right)", ")"), (r" \cdot ", "*"), (r"\log", "log"), ("{", "("), ("}", ")")):
         text = text.replace(old, new)
-    text = re.sub(r"log ([yf])", r"log(\1)", text)
+    text = re.sub(r"log ([yf]|[0-9]+)", r"log(\1)", text)
     return re.sub(r"(?<=[yf0-9)]) (?=[yf0-9(l])", "*", text)
 
 
