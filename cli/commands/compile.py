@@ -99,6 +99,7 @@ def passes(written: Loss, compiled: Loss) -> tuple[list[tuple[str, Loss]], list[
     shown += [
         ("canonical", stages.canonical),
         ("linked", stages.linked),
+        ("stable", stages.stable),
         ("lowered", stages.lowered),
         ("guarded", stages.guarded),
     ]

@@ -14,7 +14,7 @@ from lossc.compiler.facts import Facts
 from lossc.compiler.ir import CONST, Expr, postorder, rebuild
 from lossc.compiler.loss import Loss
 from lossc.compiler.ops import call
-from lossc.compiler.passes.canonical.sums import is_sum, signed_parts
+from lossc.compiler.passes.canonical.sums import is_sum, signed_parts, split_coefficient
 from lossc.compiler.passes.canonicalize import canonical_expr
 from lossc.compiler.passes.link import LINK_RULES
 from lossc.compiler.passes.rewrite import A, Applied, B, Bindings, Rule, rewrite
@@ -74,9 +74,17 @@ STABLE_RULES: tuple[Rule, ...] = (
 )  # fmt: skip
 """In the order in which they are tried at a node: the more special first."""
 
+
+def _heads(a: Expr, b: Expr) -> frozenset[str]:
+    """The operators of two terms, their coefficients aside ("const" for a number)."""
+    return frozenset(base.op for base in (split_coefficient(a)[1], split_coefficient(b)[1]))
+
+
 RULES: tuple[Rule, ...] = (*LINK_RULES, *STABLE_RULES)
 SUM_RULES: tuple[Rule, ...] = tuple(r for r in RULES if r.before.op in ("add", "sub"))
 ROUNDS = 8
+PAIRS = frozenset(_heads(*r.before.args) for r in SUM_RULES)
+"""Which two kinds of terms some rule is about: no other pair is tried."""
 MAX_TERMS = 24
 """Sums longer than this are not searched for pairs."""
 
@@ -129,6 +137,8 @@ def _one_pair(total: Expr, facts: Facts, applied: list[Applied]) -> Expr:
     if not 2 < len(parts) <= MAX_TERMS:
         return total
     for i, j in combinations(range(len(parts)), 2):
+        if _heads(parts[i][0], parts[j][0]) not in PAIRS:
+            continue
         for sign in (1, -1):
             pair = canonical_expr(_added([(parts[k][0], sign * parts[k][1]) for k in (i, j)]), facts)
             made, fired = rewrite(pair, SUM_RULES, facts)

@@ -9,6 +9,7 @@ from lossc.compiler.passes.canonicalize import canonicalize
 from lossc.compiler.passes.guard import guard_report
 from lossc.compiler.passes.link import link_report
 from lossc.compiler.passes.rewrite import Applied
+from lossc.compiler.passes.stabilize import stabilize_report
 from lossc.compiler.targets.lowering import lower
 from lossc.compiler.verify import verify
 
@@ -20,13 +21,14 @@ class Stages:
     written: Loss
     canonical: Loss
     linked: Loss
+    stable: Loss
     lowered: Loss
     guarded: Loss
     applied: tuple[Applied, ...]
 
 
 def prepare(loss: Loss) -> Stages:
-    """Verify, then run the passes: canonical form, link, cheap operations, guards last (they hide patterns).
+    """Verify, then run the passes: canonical form, link, stable forms, cheap operations, guards last (they hide patterns).
 
     A formula whose canonical form would be reduced over the classes in another way (`0*f + sum_c(y)`) stays as written.
     """
@@ -35,6 +37,7 @@ def prepare(loss: Loss) -> Stages:
     if (canonical.layout, canonical.reduces_itself) != (loss.layout, loss.reduces_itself):
         canonical = loss
     linked, fused = link_report(canonical)
-    lowered = lower(linked)
+    stable, fixed = stabilize_report(linked)
+    lowered = lower(stable)
     guarded, guards = guard_report(lowered)
-    return Stages(loss, canonical, linked, lowered, guarded, (*fused, *guards))
+    return Stages(loss, canonical, linked, stable, lowered, guarded, (*fused, *fixed, *guards))

@@ -152,6 +152,16 @@ def test_facts_of_roles() -> None:
     assert parse("sqrt(f)^2", y="onehot", f="prob").canonicalize().body is F
 
 
+@pytest.mark.parametrize(
+    "written", ["((y - f)/d + y) - ((y - f)/d + y)", "0*log(f)*y/f", "log(f) - log(f) + 1/y - 1/y"]
+)
+def test_what_is_left_of_a_hole_is_canonical(written: str) -> None:
+    """Terms that cancel but are not everywhere defined leave 0 times as little as keeps the hole, once and for all."""
+    once = parse(written, params={"d": 1}).canonicalize()
+    assert once.canonicalize().body is once.body
+    assert once.body.tree_size < parse(written, params={"d": 1}).body.tree_size
+
+
 @pytest.mark.parametrize("written", ["f - f + sum_c(y*f)", "(y - f)^2 + 0*sum_c(f)"])
 def test_the_class_reduction_is_not_changed(written: str) -> None:
     """A loss that is summed over the classes stays one: simplifying must not turn it into one that reduces itself."""

@@ -142,18 +142,30 @@ def add_term(terms: Terms, x: Expr, times: Fraction) -> Fraction:
 def build_sum(terms: Terms, constant: Fraction, facts: Facts) -> Expr:
     """The canonical expression of Σ c*base + constant."""
     terms, constant = _unfold(terms, constant)
-    kept = {b: c for b, c in terms.items() if c != 0 or not facts.total(b)}
+    kept = {b: c for b, c in terms.items() if c != 0}
+    for b, c in terms.items():
+        if c == 0 and not facts.total(b):
+            rest = _zero_times(b, facts)
+            if rest is not ZERO:
+                kept[rest] = Fraction(1)
     if not kept:
         return const(constant)
     if len(kept) == 1 and constant == 0:
         ((base, c),) = kept.items()
-        return scale(c, base) if c != 0 else node("mul", ZERO, base)
+        return scale(c, base)
     content = _common_size(kept, constant)
     if content != 1:
         kept = {b: c / content for b, c in kept.items()}
         sign, normal = sign_normal(_chain(kept, constant / content), facts)
         return node("mul", const(sign * content), normal)
     return _chain(kept, constant)
+
+
+def _zero_times(base: Expr, facts: Facts) -> Expr:
+    """The canonical form of 0*base: as little of the base as keeps its domain."""
+    from lossc.compiler.passes.canonical.powers import product
+
+    return product(facts, (ZERO, 1), (base, 1))
 
 
 def _unfold(terms: Terms, constant: Fraction) -> tuple[Terms, Fraction]:
@@ -183,7 +195,6 @@ def _chain(terms: Terms, constant: Fraction) -> Expr:
     ordered = sorted(terms.items(), key=lambda item: sort_key(item[0]))
     plus: list[tuple[Expr, Fraction]] = [t for t in ordered if t[1] > 0]
     minus = [t for t in ordered if t[1] < 0]
-    zeros = [node("mul", ZERO, b) for b, c in ordered if c == 0]
     pieces: list[tuple[int, Expr]] = [(1, scale(c, b)) for b, c in plus]
     if constant > 0 and (plus or not minus):
         tail: list[tuple[int, Expr]] = [(1, const(constant))]
@@ -192,7 +203,7 @@ def _chain(terms: Terms, constant: Fraction) -> Expr:
         tail = []
     else:
         tail = [(-1, const(-constant))] if constant else []
-    pieces += [(-1, scale(-c, b)) for b, c in minus] + [(1, z) for z in zeros] + tail
+    pieces += [(-1, scale(-c, b)) for b, c in minus] + tail
     sign, out = pieces[0]
     if sign < 0:
         out = const(-out.number) if out.op == CONST else _negated(out)
