@@ -8,13 +8,13 @@ The file is a pure function of the loss: deterministic to the byte, typed, and f
 from __future__ import annotations
 
 from lossc._version import __version__
-from lossc.compiler.ir import Expr
+from lossc.compiler.ir import Expr, const
 from lossc.compiler.loss import CLASSWISE, Loss, varies
 from lossc.compiler.targets import torch_text as text
 from lossc.compiler.targets.golden import golden
 from lossc.compiler.targets.kernel import Dialect, Kernel, build_kernel
 from lossc.compiler.targets.pipeline import prepare
-from lossc.compiler.targets.scalars import POWER_HELPER
+from lossc.compiler.targets.scalars import POWER_HELPER, constant_value
 from lossc.compiler.targets.torch_header import header
 from lossc.compiler.targets.torch_names import Names, names_of
 from lossc.compiler.targets.torch_selftest import self_test
@@ -43,6 +43,8 @@ def emit(loss: Loss, *, selftest: bool = True) -> str:
     """
     stages = prepare(loss)
     names = names_of(loss)
+    for p in loss.params:
+        constant_value(const(p.default or 0))  # refuses what float64 cannot hold
     kernel = build_kernel(stages.guarded, _operands(names), TORCH)
     parts = [
         text.kernel_function(loss, names, _body(kernel, loss, stages.guarded.body, names)),

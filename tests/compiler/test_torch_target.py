@@ -289,6 +289,8 @@ def test_constants_beyond_float64_are_refused(number: str) -> None:
     """An epsilon that is 0 in float64 is an error, not a surprise (numerics.md, V33)."""
     with pytest.raises(LossTypeError, match=r"L340.*too (small|large)"):
         emit(Loss(F + const(number) * Y))
+    with pytest.raises(LossTypeError, match="L340"):
+        emit(loss_of(F + param("a") * Y, a=number))  # type: ignore[arg-type]
 
 
 # -- the registry -----------------------------------------------------------------------------------------------------
