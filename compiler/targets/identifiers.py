@@ -73,5 +73,6 @@ def function_name(name: str) -> str:
 
 def prose(text: str) -> str:
     """User text as one line that is safe inside a docstring: printable, backslashes escaped, no triple quotes."""
-    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    printable = text if text.isprintable() else "".join(c if c.isprintable() else " " for c in text)
+    line = " ".join(printable.split())
     return line.replace("\\", "\\\\").replace('"""', "'''")
