@@ -28,7 +28,7 @@ class Stages:
 
 
 def prepare(loss: Loss) -> Stages:
-    """Verify, then run the passes: canonical form, link, stable forms, cheap operations, guards last (they hide patterns).
+    """Verify, then run the passes: canonical form, link, stable forms, cheap operations, guards (which hide patterns).
 
     A formula whose canonical form would be reduced over the classes in another way (`0*f + sum_c(y)`) stays as written.
     """

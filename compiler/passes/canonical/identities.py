@@ -124,8 +124,8 @@ def _inverse(outer: str, inner: str) -> Rule:
     return rule
 
 
-_TOTAL_ON_RANGE = frozenset({"log1p", "asinh", "atanh", "log"})
-"""Outer functions whose pair is everywhere defined: log1p(expm1(x)), asinh(sinh(x)), atanh(tanh(x))."""
+_TOTAL_ON_RANGE = frozenset({"log1p", "asinh"})
+"""Outer functions whose pair is everywhere defined: log1p(expm1(x)), asinh(sinh(x))."""
 
 
 # -- several arguments ------------------------------------------------------------------------------------------------
@@ -277,7 +277,6 @@ SPECIAL: dict[str, Rule] = {
     "expm1": _inverse("expm1", "log1p"),
     "asinh": _inverse("asinh", "sinh"),
     "sinh": _inverse("sinh", "asinh"),
-    "atanh": _inverse("atanh", "tanh"),
     "tan": _inverse("tan", "atan"),
     "max": _extreme("max"),
     "min": _extreme("min"),

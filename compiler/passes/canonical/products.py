@@ -77,7 +77,12 @@ class Product:
             self.coefficient = total
             return
         for here, n in self.numbers.items():
-            self.powers[here] = _Count(max(n, 0), max(-n, 0), False)
+            self.coefficient *= (-1) ** (n % 2) if here.number < 0 else 1
+            size = abs(here.number)
+            whole = size ** abs(n) if abs(n) <= MAX_POWER else Fraction(1, 3**100)
+            base, count = (const(whole), 1) if fits(whole) else (const(size), abs(n))
+            old = self.powers.get(base, _Count(0, 0, False))
+            self.powers[base] = old._replace(up=old.up + count) if n > 0 else old._replace(down=old.down + count)
 
     def _base(self, here: Expr, up: int, down: int, under: bool) -> None:
         if here.op == "exp":

@@ -29,7 +29,7 @@ def split_coefficient(x: Expr) -> tuple[Fraction, Expr]:
     if x.op == "neg":
         c, base = split_coefficient(x.args[0])
         return -c, base
-    if x.op == "mul" and x.args[0].op == CONST:
+    if x.op == "mul" and x.args[0].op == CONST and x.args[1].op != CONST:
         return x.args[0].number, x.args[1]
     if x.op == "div":
         top, bottom = x.args
@@ -77,7 +77,7 @@ def collect(items: Mapping[Expr, int], facts: Facts) -> Expr:
     """
     opened: dict[Expr, int] = {}
     for x, n in items.items():
-        for part, sign in signed_parts(x) if abs(n) == 1 else [(x, 1)]:
+        for part, sign in signed_parts(x) if abs(n) == 1 else [_as_one_term(x, facts)]:
             opened[part] = opened.get(part, 0) + sign * n
     terms: Terms = {}
     constant = Fraction(0)
@@ -86,7 +86,12 @@ def collect(items: Mapping[Expr, int], facts: Facts) -> Expr:
             constant = _checked(constant + add_term(terms, x, Fraction(n)))
         return build_sum(terms, constant, facts)
     except TooLong:
-        return _only_ordered(opened)
+        return _only_ordered(opened, facts)
+
+
+def _as_one_term(x: Expr, facts: Facts) -> tuple[Expr, int]:
+    sign, normal = sign_normal(x, facts) if is_sum(x) else (1, x)
+    return normal, sign
 
 
 class TooLong(ArithmeticError):
@@ -99,15 +104,22 @@ def _checked(number: Fraction) -> Fraction:
     return number
 
 
-def _only_ordered(items: Mapping[Expr, int]) -> Expr:
+def _only_ordered(items: Mapping[Expr, int], facts: Facts) -> Expr:
     """The sum with its terms in order, like terms not collected."""
     pieces = []
     for x, n in items.items():
         if x.op == CONST and fits(x.number * n):
             pieces.append(const(x.number * n))
         elif n:
-            pieces.append(x if n == 1 else node("neg", x) if n == -1 else node("mul", const(_checked(Fraction(n))), x))
-    pieces.sort(key=sort_key)
+            pieces.append(x if n == 1 else node("neg", x) if n == -1 else _multiple(n, x, facts))
+    try:
+        terms: Terms = {}
+        constant = Fraction(0)
+        for x in pieces:
+            constant = _checked(constant + add_term(terms, x, Fraction(1)))
+        return build_sum(terms, constant, facts)
+    except TooLong:
+        pieces.sort(key=sort_key)
     out = pieces[0] if pieces else ZERO
     for piece in pieces[1:]:
         out = node("add", out, piece)
@@ -159,6 +171,12 @@ def build_sum(terms: Terms, constant: Fraction, facts: Facts) -> Expr:
         sign, normal = sign_normal(_chain(kept, constant / content), facts)
         return node("mul", const(sign * content), normal)
     return _chain(kept, constant)
+
+
+def _multiple(n: int, x: Expr, facts: Facts) -> Expr:
+    from lossc.compiler.passes.canonical.powers import product
+
+    return product(facts, (const(_checked(Fraction(n))), 1), (x, 1))
 
 
 def _zero_times(base: Expr, facts: Facts) -> Expr:
@@ -237,7 +255,7 @@ def negate(x: Expr, facts: Facts) -> Expr:
         try:
             terms, constant = sum_terms(x)
         except TooLong:
-            return _only_ordered({part: -sign for part, sign in signed_parts(x)})
+            return _only_ordered({part: -sign for part, sign in signed_parts(x)}, facts)
         return build_sum({b: -c for b, c in terms.items()}, -constant, facts)
     return _negated(x)
 
