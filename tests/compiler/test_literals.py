@@ -60,10 +60,10 @@ def test_written_form(number: str, text: str) -> None:
 )
 def test_limits(text: str) -> None:
     """Too long or too large: refused at once."""
-    begin = time.perf_counter()
+    begin = time.process_time()
     with pytest.raises(LimitError, match="L105"):
         read_literal(text)
-    assert time.perf_counter() - begin < 0.1
+    assert time.process_time() - begin < 0.1
 
 
 @pytest.mark.parametrize(
@@ -78,10 +78,10 @@ def test_what_is_no_number(text: str) -> None:
 @pytest.mark.parametrize("text", ["1e999999999", "1e-999999999", "9" * 2_000, "1E1_0_0_0_0"])
 def test_constants_from_text_are_no_bombs(text: str) -> None:
     """`const` of such a text is a ValueError, within a moment."""
-    begin = time.perf_counter()
+    begin = time.process_time()
     with pytest.raises(ValueError, match="at most 40 digits"):
         const(text)
-    assert time.perf_counter() - begin < 0.1
+    assert time.process_time() - begin < 0.1
 
 
 def power(x: object, p: object) -> object:
@@ -116,8 +116,8 @@ def test_exact_values(root: object, value: Fraction | None) -> None:
 def test_exact_values_of_large_trees_cost_little() -> None:
     """Work is bounded by the number of nodes, not by the size of the numbers."""
     root = const(Fraction(10**20 + 1, 10**20))
-    begin = time.perf_counter()
+    begin = time.process_time()
     for _ in range(500):
         root = node("mul", root, root)
     assert exact_value(root) == 10**40
-    assert time.perf_counter() - begin < 1
+    assert time.process_time() - begin < 1

@@ -215,9 +215,10 @@ def test_a_deep_formula_is_not_sent_to_sympy() -> None:
     body = Y
     for _ in range(3000):
         body = node("sin", body) + F
+    began = time.process_time()
     found = simplify(Loss(body), timeout=2)
     assert any("too large for SymPy" in note for note in found.notes)
-    assert found.seconds < 2 + SLACK
+    assert time.process_time() - began < 2 + SLACK
 
 
 # -- the worker -------------------------------------------------------------------------------------------------------

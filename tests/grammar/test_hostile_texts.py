@@ -111,14 +111,14 @@ HOSTILE: dict[str, tuple[str, str]] = {
 def test_hostile(name: str) -> None:
     """The error has this code (none: the text is fine), and neither reading nor the message takes a second."""
     text, code = HOSTILE[name]
-    begin = time.perf_counter()
+    begin = time.process_time()
     try:
         parse(text)
         got = ""
     except LosscError as problem:
         got = problem.diagnostic.code
         assert len(str(problem)) < 1_000
-    took = time.perf_counter() - begin
+    took = time.process_time() - begin
     assert got == code
     assert took < SECONDS
 
