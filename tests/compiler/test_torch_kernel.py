@@ -94,7 +94,7 @@ def test_negative_numbers_get_brackets_where_they_need_them(template: str, opera
     [
         0 * F + call("sum_c", Y), F - F + call("max_c", Y), call("sum_c", F) + Y * 0,
         call("softmax", F) - call("softmax", F) + Y,
-    ],  # fmt: skip
+    ],
     ids=str,
 )
 def test_the_reduction_is_that_of_the_formula_as_written(body: Expr) -> None:
