@@ -135,9 +135,7 @@ class Reference:
 
         looks = [self.look(batch, i, DIGITS[0]) for i in range(len(self.batches[batch]))]
         width = max(len(k.values) for k in looks)
-        rows = [
-            [float(v) if s == DEFINED else np.nan for v, s in zip(k.values, k.states, strict=True)] for k in looks
-        ]
+        rows = [[float(v) if s == DEFINED else np.nan for v, s in zip(k.values, k.states, strict=True)] for k in looks]
         out = np.array([r if len(r) == width else r * width for r in rows], dtype=np.float64)
         return out if self.batches[batch].num_classes is not None else out[:, 0]
 

@@ -119,7 +119,7 @@ class LossTypeError(LosscError):
 
 
 class LimitError(LosscError):
-    """The input is beyond a limit of size, depth, digits, exponents or time (reference/numerics.md, section 5)."""
+    """The input is beyond a limit of size, depth, digits, exponents or time (docs/language.md, limits)."""
 
 
 class UsageError(LosscError):

@@ -24,7 +24,7 @@ ARG, PARAM, COEF, CONST = "arg", "param", "coef", "const"
 LEAF_OPS = frozenset({ARG, PARAM, COEF, CONST})
 
 MAX_DIGITS = 40
-"""Digits that a literal may have, and that exact folding may grow to (reference/numerics.md, section 5)."""
+"""Digits that a literal may have, and that exact folding may grow to (docs/language.md, limits)."""
 MAX_EXP10 = 400
 """Decimal exponent that a literal may have, either sign."""
 

@@ -1,7 +1,7 @@
 """Exact numbers as text, both ways, within the limits of literals; and exact folding of constant expressions.
 
 The limits (40 digits, |exponent| <= 400) are checked on the text, before any big number is made: `1e999999999` costs
-nothing (reference/numerics.md, section 5).
+nothing (docs/language.md, limits).
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ import re
 from lossc.compiler.errors import LimitError, LossTypeError, Span
 
 MAX_NAME = 64
-"""Characters that a name may have (reference/numerics.md, section 5)."""
+"""Characters that a name may have (docs/language.md, limits)."""
 
 ARGUMENTS: dict[str, str] = {
     **dict.fromkeys(("y", "y_true", "ytrue", "target", "targets", "label", "labels"), "y"),

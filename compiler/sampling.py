@@ -1,7 +1,7 @@
 """Where passes are tested: deterministic inputs for a loss, by the roles that it declares.
 
 Every number is a float32, so the same point can be given to float32 arithmetic and to mpmath without rounding. The
-samplers follow the rule safety checklist of reference/numerics.md (float-uniform, log-uniform, integer, boundary and
+samplers follow the rule safety checklist of docs/numerics.md (float-uniform, log-uniform, integer, boundary and
 special inputs) and what losses are sensitive to: y near f, saturated probabilities, hyper-parameters at their defaults.
 
 Over the class axis a point is a row. Rows of probabilities are dyadic, so that they sum to exactly 1, in float32 too.

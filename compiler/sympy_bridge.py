@@ -24,7 +24,7 @@ from lossc.compiler.verify import MAX_EXPONENT
 SympyObject: TypeAlias = Any
 
 MAX_SYMPY_DEPTH = 120
-"""SymPy recurses (`str`, `diff`, hashing): deeper formulas are not handed to it (reference/numerics.md, finding 9)."""
+"""SymPy recurses (`str`, `diff`, hashing): deeper formulas are not handed to it (docs/numerics.md, finding 9)."""
 MAX_SYMPY_NODES = 1_000
 """SymPy walks DAGs as trees, so the size that counts is the tree's."""
 

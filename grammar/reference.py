@@ -1,6 +1,6 @@
-"""The tables of docs/language.md, generated from the code so that they cannot be wrong.
+"""The tables of docs/language.md and docs/numerics.md, generated from the code so that they cannot be wrong.
 
-    python -m lossc.grammar.reference docs/language.md      # rewrites the tables in place
+    python -m lossc.grammar.reference docs/language.md docs/numerics.md      # rewrites the tables in place
 
 A table stands between `<!-- begin NAME -->` and `<!-- end NAME -->`; a test compares the file with what this writes.
 """
@@ -12,9 +12,12 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from lossc.compiler import ops
-from lossc.compiler.ir import MAX_DIGITS, MAX_EXP10, Expr, param
+from lossc.compiler.ir import MAX_DIGITS, MAX_EXP10, Expr, param, substitute
 from lossc.compiler.names import ARGUMENTS, MAX_NAME
 from lossc.compiler.ops import OpRecord
+from lossc.compiler.passes.guard import CURES
+from lossc.compiler.passes.rewrite import A, B
+from lossc.compiler.passes.stabilize import RULES
 from lossc.compiler.printing import to_text
 from lossc.compiler.roles import ROLES
 from lossc.compiler.verify import MAX_EXPONENT, MAX_NODES, MAX_PARAMS
@@ -103,12 +106,30 @@ def limits() -> str:
     return _table(("what", "limit", "code"), rows)
 
 
+def rules() -> str:
+    """Every value rewrite (V rules), in the order in which they are tried."""
+    named = {A: param("a"), B: param("b")}
+    rows = []
+    for rule in RULES:
+        before, after = (to_text(substitute(side, named)) for side in (rule.before, rule.after))
+        rows.append((rule.id, _code(before), _code(after), rule.why + (" (under a condition)" if rule.given else "")))
+    return _table(("id", "before", "after", "why"), rows)
+
+
+def guards() -> str:
+    """Every operator that the guard pass cures at a singular point (G rules)."""
+    rows = [(rule, _code(ops.OPS[name].signature), _kinks(ops.OPS[name])) for name, (rule, _) in CURES.items()]
+    return _table(("id", "operator", "a slope is not finite, or jumps, at"), rows)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "operators": operators,
     "roles": roles,
     "arguments": arguments,
     "dialects": dialects,
     "limits": limits,
+    "rules": rules,
+    "guards": guards,
 }
 
 

@@ -237,7 +237,7 @@ def identifiers() -> st.SearchStrategy[str]:
 @cache
 def documentation() -> st.SearchStrategy[str]:
     """Texts that are hard to write as a docstring: quotes, escapes, indentation, control and invisible characters."""
-    pieces = ["a", " ", "\n", "    ", "\"", "\"\"\"", "\\", "\\x{41}", "source: ", "Source:x", "\t", "\r", "\x00", "φ"]
+    pieces = ["a", " ", "\n", "    ", '"', '"""', "\\", "\\x{41}", "source: ", "Source:x", "\t", "\r", "\x00", "φ"]
     return st.lists(st.sampled_from(pieces), max_size=8).map("".join) | st.text(max_size=12)
 
 

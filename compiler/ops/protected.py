@@ -2,7 +2,7 @@
 
 They are operators of their own, never modes of `log`, `sqrt` or `/`: which one a written name means is the dialect's
 business (`lossc.grammar.dialects`). ε is 1e-7 in all of them. The public code clamps instead of adding, which makes the
-slope exactly 0 below ε (reference/public-code.md, 1.3): both are here, because both are in use.
+slope exactly 0 below ε: both are here, because both are in use.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The accept test: SymPy proposes, we dispose.
 
-`sympy.simplify` makes stable losses unstable and enlarges domains in silence (reference/numerics.md, finding 2), so a
+`sympy.simplify` makes stable losses unstable and enlarges domains in silence (docs/numerics.md, finding 2), so a
 proposal takes the place of a formula only if it passes every check here, cheapest first:
 
     form       it is well formed, over the same names, and varies over the classes exactly if the formula does

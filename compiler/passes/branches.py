@@ -1,4 +1,4 @@
-"""Branches of `where` made harmless where they are not taken (reference/numerics.md, G3).
+"""Branches of `where` made harmless where they are not taken (docs/numerics.md, G3).
 
 `where` has the right value whatever its unused branch does, but reverse mode multiplies that branch's slopes by 0,
 and 0 * inf is NaN. So a branch that is not certainly tame gets its inputs from a safe point wherever the other side is

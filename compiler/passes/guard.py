@@ -1,7 +1,7 @@
 """Guards: values unchanged, and a finite, right gradient from reverse mode wherever the value is finite.
 
 Autograd multiplies by local slopes. Where a slope is infinite (sqrt at 0) or undefined (the unused branch of a
-`where`), 0 * inf is NaN although the formula has a value, and often a derivative (reference/numerics.md, G1, G3, G4,
+`where`), 0 * inf is NaN although the formula has a value, and often a derivative (docs/numerics.md, G1, G3, G4,
 G13: the gradient of abs(log(sqrt(y*f) + eps)) at y = 0). Two rewrites cure it, both of the double-where form:
 
 G1, G4, G11   op(x) singular at a point: where(x is there, value there, op(where(x is there, harmless, x))). The slope

@@ -1,7 +1,7 @@
 """Pull the link into the loss: a loss of probabilities becomes one of scores, fused so that it stays finite.
 
 A model gives scores z; a loss with `f: prob` speaks of f = softmax(z) or f = sigmoid(z). Written one after the other
-they overflow and round to 0 and 1 (reference/numerics.md, V4, V5, V10, V11, V31); written together they need not. The
+they overflow and round to 0 and 1 (docs/numerics.md, V4, V5, V10, V11, V31); written together they need not. The
 rules are data: a stabiliser may hand its own to `apply_link`.
 """
 

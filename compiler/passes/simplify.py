@@ -252,6 +252,4 @@ class _Search:
 
 
 def _suits_sympy(part: Expr) -> bool:
-    return (
-        part.tree_size <= MAX_SYMPY_NODES and part.depth <= MAX_SYMPY_DEPTH and ops.kind_of(part) == ops.REAL_KIND
-    )
+    return part.tree_size <= MAX_SYMPY_NODES and part.depth <= MAX_SYMPY_DEPTH and ops.kind_of(part) == ops.REAL_KIND

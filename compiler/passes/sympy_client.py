@@ -2,7 +2,7 @@
 
 A formula goes out as one line and SymPy's proposals come back as they are made, one line each, so that a method that
 hangs only loses the ones after it. At the deadline the process is killed with SIGKILL: integer arithmetic in C answers
-to no other signal (`Float('1e999999999')`, reference/numerics.md, finding 9). SymPy's results depend on the order of
+to no other signal (`Float('1e999999999')`, docs/numerics.md, finding 9). SymPy's results depend on the order of
 hashes, so the process runs with PYTHONHASHSEED=0.
 """
 

@@ -1,7 +1,7 @@
 """Targets: what a loss can be printed as. One file a target; each is imported when it is first asked for.
 
-    >>> from lossc.compiler.targets import emit
-    >>> source = emit(loss, "torch")
+>>> from lossc.compiler.targets import emit
+>>> source = emit(loss, "torch")
 """
 
 from __future__ import annotations

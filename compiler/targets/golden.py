@@ -192,4 +192,3 @@ def _sample_loss(loss: Loss, y: Vector, z: list[Any], settings: dict[str, float]
     if loss.reduces_itself:
         return found[0] if isinstance(found, list) else found
     return mp.fsum(_spread(found, len(z)))
-

@@ -17,7 +17,7 @@ def _expect(what: str, got: Tensor, expected: object, tolerance: float) -> None:
         raise SystemExit(f"self-test failed: {what}: expected {expected}, got {got.tolist()}")
 '''
 
-_CHECKS = '''
+_CHECKS = """
 y = torch.tensor(targets, dtype=torch.float64)
 {f} = torch.tensor(inputs, dtype=torch.float64, requires_grad=True)
 loss = make("none")({f}, y)
@@ -34,7 +34,7 @@ single = make("none")({f}.detach().float(), y.float())
 if single.dtype != torch.float32:
     raise SystemExit(f"self-test failed: float32 input gave {{single.dtype}}")
 _expect("float32 values", single, values, 1e-2)
-'''
+"""
 
 
 def self_test(names: Names, golden: Golden) -> str:

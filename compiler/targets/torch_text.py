@@ -80,11 +80,11 @@ def _arguments(input: Tensor, target: Tensor) -> tuple[Tensor, Tensor, int]:
         return target.to(input.dtype), input, dim
 '''
 
-_SAME_SHAPE_ONLY = '''
+_SAME_SHAPE_ONLY = """
     raise ValueError(f"input and target must have one shape, got {tuple(input.shape)} and {tuple(target.shape)}")
-'''
+"""
 
-_CLASS_INDICES = '''
+_CLASS_INDICES = """
     labels = input.shape[:dim] + input.shape[dim + 1 :]
     if target.shape != labels:
         raise ValueError(
@@ -95,7 +95,7 @@ _CLASS_INDICES = '''
         raise TypeError(f"class indices must be integers, got {target.dtype}")
     onehot = torch.zeros_like(input).scatter(dim, target.to(torch.int64).unsqueeze(dim), 1.0)
     return onehot, input, dim
-'''
+"""
 
 
 def arguments(loss: Loss) -> str:

@@ -45,7 +45,7 @@ REFUSED = [
 
 @pytest.mark.parametrize(("formula", "proposal", "roles", "check", "says"), REFUSED, ids=lambda x: str(x)[:40])
 def test_wrong_rewrites_are_refused(formula: str, proposal: str, roles: dict[str, str], check: str, says: str) -> None:
-    """SymPy's own mistakes (reference/numerics.md, finding 2) and their kin are refused, by the check that should."""
+    """SymPy's own mistakes (docs/numerics.md, finding 2) and their kin are refused, by the check that should."""
     verdict = judge(formula, proposal, **roles)
     assert not verdict.accepted
     assert verdict.check == check, str(verdict)

@@ -92,7 +92,9 @@ def test_negative_numbers_get_brackets_where_they_need_them(template: str, opera
 @pytest.mark.parametrize(
     "body",
     [
-        0 * F + call("sum_c", Y), F - F + call("max_c", Y), call("sum_c", F) + Y * 0,
+        0 * F + call("sum_c", Y),
+        F - F + call("max_c", Y),
+        call("sum_c", F) + Y * 0,
         call("softmax", F) - call("softmax", F) + Y,
     ],
     ids=str,

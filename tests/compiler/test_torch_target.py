@@ -44,8 +44,9 @@ MANY = Loss(
     params=tuple(Parameter(f"a_rather_long_name_of_a_hyperparameter_{i}", "real", Fraction(1, 3)) for i in range(12)),
 )
 SAMPLES = [ACE, PSEUDO_HUBER, BRANCHED, MANY]
-RUFF, MYPY = shutil.which("ruff", path=str(Path(sys.executable).parent)), shutil.which(
-    "mypy", path=str(Path(sys.executable).parent)
+RUFF, MYPY = (
+    shutil.which("ruff", path=str(Path(sys.executable).parent)),
+    shutil.which("mypy", path=str(Path(sys.executable).parent)),
 )
 
 
@@ -223,8 +224,11 @@ def test_user_text_stays_text(text: str) -> None:
     assert all(c.isprintable() or c == "\n" for c in source)
     ours, clean = ast.parse(source), ast.parse(emit(plain))
     assert [ast.dump(n) for n in ours.body[1:]] == [ast.dump(n) for n in clean.body[1:]]
-    renamed = audit(emit(Loss((Y - F) ** 2 * param(text), text, params=(Parameter(text, "real", Fraction(1)),)))
-                    if text.isidentifier() else emit(Loss((Y - F) ** 2, text)))
+    renamed = audit(
+        emit(Loss((Y - F) ** 2 * param(text), text, params=(Parameter(text, "real", Fraction(1)),)))
+        if text.isidentifier()
+        else emit(Loss((Y - F) ** 2, text))
+    )
     assert isinstance(renamed, ast.Module)
 
 

@@ -366,6 +366,7 @@ def test_spans() -> None:
 
 def test_threads_do_not_disturb_each_other() -> None:
     """Many threads parse at once, with names that would collide if state were shared."""
+
     def job(k: int) -> bool:
         text = f"a = y*{k}; b(c) = c + a; b(f)"
         return parse_expr(text) is F + Y * k

@@ -141,7 +141,8 @@ def test_a_file_of_the_user_may_hold_anything(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["x = 1\n", "def broken(:\n", "raise RuntimeError('no')\n", "raise SystemExit(3)\n", "Loss = 3\n", "\xff"],
+    "text",
+    ["x = 1\n", "def broken(:\n", "raise RuntimeError('no')\n", "raise SystemExit(3)\n", "Loss = 3\n", "\xff"],
 )
 def test_files_without_a_loss_are_refused(tmp_path: Path, text: str) -> None:
     """L243 for files that do not run, or define no module; nothing stays registered."""

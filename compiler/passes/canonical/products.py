@@ -17,7 +17,7 @@ from lossc.compiler.passes.canonical.order import sort_key
 from lossc.compiler.passes.canonical.sums import fits, is_sum, negate, scale, sign_normal, split_coefficient
 
 MAX_POWER = 64
-"""Largest exponent that is folded or written (reference/numerics.md, section 5)."""
+"""Largest exponent that is folded or written (docs/language.md, limits)."""
 
 
 class _Count(NamedTuple):
