@@ -24,6 +24,7 @@ test: $(STAMP) ## run the whole test suite, on two cores
 
 lint: $(STAMP) ## check style and common mistakes (ruff)
 	@$(BIN)/ruff check . $(ARGS)
+	@$(BIN)/ruff format --check --quiet .
 
 types: $(STAMP) ## check types, strictly (mypy)
 	@$(BIN)/mypy $(ARGS)
