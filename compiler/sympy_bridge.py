@@ -249,12 +249,12 @@ def _read_product(args: list[Expr]) -> Expr:
     """A product as numerator / denominator, where the denominator collects what `_read_power` wrote as 1/x."""
     above = [a for a in args if not _is_inverse(a)]
     below = [a.args[1] for a in args if _is_inverse(a)]
-    sign = bool(above) and above[0] is const(-1)
-    if sign and len(above) > 1:
+    sign = len(above) > 1 and above[0] is const(-1)
+    if sign:
         above = above[1:]
     top = _chain("mul", above) if above else ONE
     out = node("div", top, _chain("mul", below)) if below else top
-    return node("neg", out) if sign and top is not const(-1) else out
+    return node("neg", out) if sign else out
 
 
 def _is_inverse(here: Expr) -> bool:

@@ -177,6 +177,7 @@ def test_interrupt_is_quiet(tmp_path: Path) -> None:
     with subprocess.Popen(
         [sys.executable, "-m", "lossc", "show", "-"],
         cwd=tmp_path, env=environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a background job starts with it ignored
     ) as child:  # fmt: skip
         time.sleep(1.5)
         child.send_signal(signal.SIGINT)

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 
 from lossc.compiler import ops
 from lossc.compiler.facts import Facts
-from lossc.compiler.ir import Expr, F, Y, const, node, param
+from lossc.compiler.ir import ONE, Expr, F, Y, const, node, param
 from lossc.compiler.loss import Loss, Parameter
 from lossc.compiler.passes.canonicalize import canonical_expr
 from lossc.compiler.roles import ROLES
@@ -153,3 +153,10 @@ def test_parameters_of_a_loss_come_back_by_name() -> None:
     loss = Loss(param("delta") * Y + param("alpha"), params=(Parameter("delta"), Parameter("alpha")))
     bridge = Bridge([loss.body])
     assert bridge.from_sympy(bridge.to_sympy(loss.body)) is loss.body
+
+
+def test_minus_one_times_minus_one() -> None:
+    """A product of two -1 is 1: the sign was once lost on the way back."""
+    product = node("mul", const(-1), const(-1))
+    bridge, facts = Bridge([product]), Facts(Loss(product))
+    assert canonical_expr(bridge.from_sympy(bridge.to_sympy(product)), facts) is ONE
