@@ -107,7 +107,7 @@ class Loss:
         """The same loss with another formula."""
         return self if body is self.body else replace(self, body=body)
 
-    def with_defaults(self, **values: float | Fraction | str) -> Loss:
+    def with_defaults(self, /, **values: float | Fraction | str) -> Loss:
         """The same loss with other defaults of hyper-parameters; each must suit its role (UsageError)."""
         new = dict(values)
         for name, value in values.items():
@@ -165,7 +165,7 @@ class Loss:
 
         return emit(self, target)
 
-    def to_torch(self, reduction: str = "mean", **hyperparameters: float) -> torch.nn.Module:
+    def to_torch(self, /, reduction: str = "mean", **hyperparameters: float) -> torch.nn.Module:
         """The loss as a module: the emitted file, loaded in this process."""
         import importlib
 

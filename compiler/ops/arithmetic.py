@@ -60,8 +60,17 @@ def _power(a: float, b: float) -> float:
         return iv.INF
 
 
+def _constant_slope(x: Expr, p: Fraction) -> Expr:
+    """∂x^p/∂x for a constant p, without the x^0 and x^1 that would carry the domain of x along."""
+    if p == 0:
+        return ZERO
+    if p == 1:
+        return ONE
+    return const(p) * (x if p == 2 else call("pow", x, const(p - 1)))
+
+
 def _pow_partials(x: Expr, p: Expr) -> tuple[Expr, ...]:
-    slope = p * call("pow", x, const(p.number - 1)) if p.op == "const" else p * call("pow", x, p - 1)
+    slope = _constant_slope(x, p.number) if p.op == "const" else p * call("pow", x, p - 1)
     return slope, call("where", call("gt", x, 0), call("pow", x, p) * call("log", x), 0)
 
 

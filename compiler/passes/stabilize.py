@@ -11,7 +11,7 @@ from dataclasses import replace
 from itertools import combinations
 
 from lossc.compiler.facts import Facts
-from lossc.compiler.ir import CONST, Expr, postorder, rebuild
+from lossc.compiler.ir import CONST, Expr, const, postorder, rebuild
 from lossc.compiler.loss import Loss
 from lossc.compiler.ops import call
 from lossc.compiler.passes.canonical.sums import is_sum, signed_parts, split_coefficient
@@ -35,7 +35,27 @@ def _not_a_whole_number(facts: Facts, bound: Bindings) -> bool:
     return not (bound[B].op == CONST and bound[B].number.denominator == 1)
 
 
+def _log_of_the_others(x: Expr) -> Expr:
+    """log(1 - softmax(x)): at a class with p > 1/2 the log-sum-exp of the others, else log1mexp of the log-softmax.
+
+    The class itself is pushed 100 below the least score, where it is lost beside the others in any precision.
+    """
+    log_p = call("log_softmax", x)
+    likely = call("gt", log_p, _MINUS_LOG_2)
+    others = call("logsumexp_c", call("where", likely, -call("max_c", -x) - 100, x))
+    return call("where", likely, others - call("logsumexp_c", x), call("log1mexp", call("where", likely, -1, log_p)))
+
+
+_MINUS_LOG_2 = const(-0.6931471805599453)
+_softmax = call("softmax", A)
+
 STABLE_RULES: tuple[Rule, ...] = (
+    Rule("V13", call("log", 1 - _softmax), _log_of_the_others(A), "1 - p is 0 where the target is almost certain"),
+    Rule("V13", call("log1p", -_softmax), _log_of_the_others(A), "1 - p is 0 where the target is almost certain"),
+    Rule(
+        "V13", call("log", (1 - _softmax) / B), _log_of_the_others(A) - call("log", B),
+        "1 - p is 0 where the target is almost certain",
+    ),
     Rule("V3", call("log", _exp + 1), call("softplus", A), "exp overflows, and vanishes beside 1"),
     Rule("V12", call("log", _exp + call("exp", B)), call("logaddexp", A, B), "exp overflows or underflows"),
     Rule("V12", call("log", call("sum_c", _exp)), call("logsumexp_c", A), "exp overflows or underflows"),

@@ -21,7 +21,7 @@ DIGITS = 50
 STEP = "1e-16"
 CLASSES = 3
 _KEPT, _ROUGH_BITS, _ROUGH = 4, 24, 1e-3
-_LARGEST = 1e6
+_LARGEST = 1e30
 
 Vector = Sequence[float]
 

@@ -162,6 +162,14 @@ def test_what_is_left_of_a_hole_is_canonical(written: str) -> None:
     assert once.body.tree_size < parse(written, params={"d": 1}).body.tree_size
 
 
+def test_a_hole_is_kept_once() -> None:
+    """delta/delta cancels where another factor divides by delta anyway: pseudo-Huber's slope with a plain parameter."""
+    loss = parse("delta^2*(sqrt(1 + ((y - f)/delta)^2) - 1)", params={"delta": 1.0})
+    slope = parse("(f - y)/sqrt(((y - f)/delta)^2 + 1)", params={"delta": 1.0})
+    assert loss.grad("f").body is slope.canonicalize().body
+    assert "{0}" not in loss.grad("f", order=2).latex()
+
+
 @pytest.mark.parametrize("written", ["f - f + sum_c(y*f)", "(y - f)^2 + 0*sum_c(f)"])
 def test_the_class_reduction_is_not_changed(written: str) -> None:
     """A loss that is summed over the classes stays one: simplifying must not turn it into one that reduces itself."""

@@ -11,7 +11,7 @@ import pytest
 
 from lossc.compiler.evaluate import evaluate
 from lossc.compiler.float32 import evaluate32, ulps
-from lossc.compiler.ir import F, Y, substitute
+from lossc.compiler.ir import F, Y, param, substitute
 from lossc.compiler.passes.link import LINK_RULES
 from lossc.compiler.passes.rewrite import A, B, Rule
 from lossc.compiler.passes.stabilize import STABLE_RULES, stabilize, stabilize_report
@@ -111,3 +111,25 @@ def test_conditions_are_respected() -> None:
     assert stabilize(parse("log(y/f)")).body is parse("log(y/f)").canonicalize().body
     split = stabilize(parse("log(y/f)", y="positive", f="positive"))
     assert split.body is parse("log(y) - log(f)").canonicalize().body
+
+
+@pytest.mark.parametrize("name", ["sparse_lsr", "focal_sparse_lsr"])
+@pytest.mark.parametrize("margin", [0.5, 18.0, 100.0, 1e4])
+def test_sparse_label_smoothing_is_finite(name: str, margin: float) -> None:
+    """log(1 - softmax) of an almost certain target is finite in float32, value and gradient, and right (V13)."""
+    import torch
+
+    from lossc.grammar.library import named
+
+    loss = named(name)
+    scores = [margin, 0.0, -0.25]
+    logits = torch.tensor([scores], requires_grad=True)
+    value = loss.to_torch(reduction="none")(logits, torch.tensor([0]))
+    value.sum().backward()
+    with mpmath.workdps(5000):
+        exponentials = [mpmath.exp(mpmath.mpf(s)) for s in scores]
+        p = [v / mpmath.fsum(exponentials) for v in exponentials]
+    params = {param(q.name): q.default for q in loss.params}
+    true = mpmath.fsum(evaluate(loss.body, {F: p, Y: [1, 0, 0], **params}, num_classes=3, dps=5000))
+    assert abs(float(value) - true) <= 1e-5 * (1 + abs(true))
+    assert torch.isfinite(logits.grad).all()

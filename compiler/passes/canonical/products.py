@@ -171,6 +171,8 @@ class Product:
             return 0, -net
         if not count.under or (self.facts.nonzero(base) and self.facts.total(base)):
             return net, 0
+        if any(_divides_by(other, base) for other in self.powers if other is not base):
+            return net, 0
         return net + 1, 1
 
     def _zero(self) -> Expr:
@@ -185,6 +187,34 @@ class Product:
         rest = Product(self.facts)
         rest.powers = {b: _Count(0, 1, True) if under else _Count(1, 0, False) for b, under in unsure}
         return node("mul", ZERO, split_coefficient(rest.build())[1])
+
+
+def _divides_by(root: Expr, base: Expr) -> bool:
+    """Whether `root` is certainly undefined where base is 0, since it divides by it: then nothing else must say so."""
+    stack = [root]
+    seen: set[Expr] = set()
+    while stack:
+        here = stack.pop()
+        if here in seen or here.op == "where" or here is base:
+            continue
+        seen.add(here)
+        if here.op == "div" and base in _factors(here.args[1]):
+            return True
+        stack += here.args
+    return False
+
+
+def _factors(x: Expr) -> list[Expr]:
+    out, stack = [], [x]
+    while stack:
+        here = stack.pop()
+        if here.op == "mul":
+            stack += here.args
+        elif here.op == "neg" or is_power(here):
+            stack.append(here.args[0])
+        else:
+            out.append(here)
+    return out
 
 
 def _assemble(top: dict[Expr, int], bottom: dict[Expr, int]) -> Expr:
