@@ -100,7 +100,14 @@ def _heads(a: Expr, b: Expr) -> frozenset[str]:
     return frozenset(base.op for base in (split_coefficient(a)[1], split_coefficient(b)[1]))
 
 
-RULES: tuple[Rule, ...] = (*LINK_RULES, *STABLE_RULES)
+def _with_mirrors(rules: tuple[Rule, ...]) -> tuple[Rule, ...]:
+    """The rules, and for a - b -> c the rule b - a -> -c where nothing is said of b - a."""
+    known = {r.before for r in rules}
+    pairs = [(r, call("sub", *reversed(r.before.args))) for r in rules if r.before.op == "sub"]
+    return (*rules, *(replace(r, before=turned, after=-r.after) for r, turned in pairs if turned not in known))
+
+
+RULES: tuple[Rule, ...] = _with_mirrors((*LINK_RULES, *STABLE_RULES))
 SUM_RULES: tuple[Rule, ...] = tuple(r for r in RULES if r.before.op in ("add", "sub"))
 ROUNDS = 8
 PAIRS = frozenset(_heads(*r.before.args) for r in SUM_RULES)
@@ -114,26 +121,29 @@ def stabilize(loss: Loss) -> Loss:
     return stabilize_report(loss)[0]
 
 
-def stabilize_report(loss: Loss) -> tuple[Loss, list[Applied]]:
-    """`stabilize`, with the list of the rules that fired."""
-    body, applied = stable_expr(loss.body, Facts(loss))
+def stabilize_report(loss: Loss, *, canonical: bool = False) -> tuple[Loss, list[Applied]]:
+    """`stabilize`, with the list of the rules that fired; `canonical` says that the loss is in canonical form."""
+    facts = Facts(loss)
+    body, applied = stable_expr(loss.body if canonical else canonical_expr(loss.body, facts), facts)
     made = replace(loss, body=body)
     same = (made.layout, made.reduces_itself) == (loss.layout, loss.reduces_itself)
     return (made, applied) if same else (loss, [])
 
 
 def stable_expr(root: Expr, facts: Facts) -> tuple[Expr, list[Applied]]:
-    """The rules applied to an expression until none fires, canonical between rounds."""
+    """The rules applied to a canonical expression until none fires, canonical between rounds."""
     everything: list[Applied] = []
-    here = canonical_expr(root, facts)
+    here = root
     for _ in range(ROUNDS):
         made, applied = rewrite(here, RULES, facts)
         made, paired = _rewrite_pairs(made, facts)
         applied += paired
+        if not applied:
+            break
         everything += applied
         made = canonical_expr(made, facts)
-        if made is here or not applied:
-            return made, everything
+        if made is here:
+            break
         here = made
     return here, everything
 

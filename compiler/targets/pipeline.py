@@ -37,7 +37,7 @@ def prepare(loss: Loss) -> Stages:
     if (canonical.layout, canonical.reduces_itself) != (loss.layout, loss.reduces_itself):
         canonical = loss
     linked, fused = link_report(canonical)
-    stable, fixed = stabilize_report(linked)
+    stable, fixed = stabilize_report(linked, canonical=linked is canonical)
     lowered = lower(stable)
     guarded, guards = guard_report(lowered)
     return Stages(loss, canonical, linked, stable, lowered, guarded, (*fused, *fixed, *guards))
