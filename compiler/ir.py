@@ -225,15 +225,21 @@ def postorder(*roots: Expr) -> list[Expr]:
     """Every distinct node under the roots, children before parents, in a deterministic order."""
     seen: set[Expr] = set()
     out: list[Expr] = []
-    stack: list[tuple[Expr, bool]] = [(root, False) for root in reversed(roots)]
+    stack: list[Expr | None] = list(reversed(roots))
     while stack:
-        here, done = stack.pop()
-        if done:
-            out.append(here)
+        here = stack.pop()
+        if here is None:  # the children of the node below are done
+            done = stack.pop()
+            assert done is not None
+            out.append(done)
         elif here not in seen:
             seen.add(here)
-            stack.append((here, True))
-            stack.extend((a, False) for a in reversed(here.args) if a not in seen)
+            if here.args:
+                stack.append(here)
+                stack.append(None)
+                stack.extend(here.args[::-1])
+            else:
+                out.append(here)
     return out
 
 

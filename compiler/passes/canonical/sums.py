@@ -15,6 +15,7 @@ from lossc.compiler.passes.canonical.order import sort_key
 
 Terms = dict[Expr, Fraction]
 _LIMIT = 10**MAX_DIGITS
+_UNIT, _NOTHING = Fraction(1), Fraction(0)
 
 
 def fits(number: Fraction) -> bool:
@@ -37,7 +38,7 @@ def split_coefficient(x: Expr) -> tuple[Fraction, Expr]:
         if bottom.op == CONST and bottom.number != 0 and fits(c / bottom.number):
             return c / bottom.number, base
         return c, x if c == 1 else node("div", base, bottom)
-    return Fraction(1), x
+    return _UNIT, x
 
 
 def scale(c: Fraction, base: Expr) -> Expr:
@@ -147,8 +148,11 @@ def add_term(terms: Terms, x: Expr, times: Fraction) -> Fraction:
     c, base = split_coefficient(x)
     if base is ONE:
         return c * times
-    terms[base] = _checked(terms.get(base, Fraction(0)) + c * times)
-    return Fraction(0)
+    if base in terms or c is not _UNIT:
+        terms[base] = _checked(terms.get(base, _NOTHING) + c * times)
+    else:
+        terms[base] = times
+    return _NOTHING
 
 
 def build_sum(terms: Terms, constant: Fraction, facts: Facts) -> Expr:
