@@ -134,10 +134,15 @@ def _intern(op: str, args: tuple[Expr, ...], value: Leaf) -> Expr:
         put(made, "op", op)
         put(made, "args", args)
         put(made, "value", value)
-        put(made, "depth", 1 + max((a.depth for a in args), default=0))
-        put(made, "tree_size", 1 + sum(a.tree_size for a in args))
-        text = f"{op}\0{value if value is not None else ''}\0".encode()
-        put(made, "digest", hashlib.blake2b(text + b"".join(a.digest for a in args), digest_size=16).digest())
+        depth, size, tail = 0, 1, b""
+        for a in args:
+            depth = a.depth if a.depth > depth else depth
+            size += a.tree_size
+            tail += a.digest
+        put(made, "depth", depth + 1)
+        put(made, "tree_size", size)
+        text = op.encode() + b"\0\0" if value is None else f"{op}\0{value}\0".encode()
+        put(made, "digest", hashlib.blake2b(text + tail, digest_size=16).digest())
         _interned[key] = made
         return made
 
