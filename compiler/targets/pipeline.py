@@ -28,14 +28,9 @@ class Stages:
 
 
 def prepare(loss: Loss) -> Stages:
-    """Verify, then run the passes: canonical form, link, stable forms, cheap operations, guards (which hide patterns).
-
-    A formula whose canonical form would be reduced over the classes in another way (`0*f + sum_c(y)`) stays as written.
-    """
+    """Verify, then run the passes: canonical form, link, stable forms, cheap operations, and guards last."""
     verify(loss)
     canonical = canonicalize(loss)
-    if (canonical.layout, canonical.reduces_itself) != (loss.layout, loss.reduces_itself):
-        canonical = loss
     linked, fused = link_report(canonical)
     stable, fixed = stabilize_report(linked, canonical=linked is canonical)
     lowered = lower(stable)

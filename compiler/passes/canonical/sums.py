@@ -151,7 +151,7 @@ def add_term(terms: Terms, x: Expr, times: Fraction) -> Fraction:
     if base in terms or c is not _UNIT:
         terms[base] = _checked(terms.get(base, _NOTHING) + c * times)
     else:
-        terms[base] = times
+        terms[base] = _checked(times)
     return _NOTHING
 
 
