@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lossc.compiler.interval import INF, NONNEGATIVE, POSITIVE, REAL, TINY, UNIT, Interval
+from lossc.compiler.interval import INF, NONNEGATIVE, POSITIVE, REAL, UNIT, Interval
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,6 @@ ROLES: dict[str, Role] = dict(
 )
 
 NUM_CLASSES_RANGE = Interval(1.0, INF)
-SMALLEST_POSITIVE = TINY
 
 
 def roles_for(user: str) -> list[str]:

@@ -161,7 +161,7 @@ def build_sum(terms: Terms, constant: Fraction, facts: Facts) -> Expr:
     kept = {b: c for b, c in terms.items() if c != 0}
     for b, c in terms.items():
         if c == 0 and not facts.total(b):
-            rest = _zero_times(b, facts)
+            rest = _multiple(0, b, facts)
             if rest is not ZERO:
                 kept[rest] = Fraction(1)
     if not kept:
@@ -178,16 +178,10 @@ def build_sum(terms: Terms, constant: Fraction, facts: Facts) -> Expr:
 
 
 def _multiple(n: int, x: Expr, facts: Facts) -> Expr:
+    """The canonical form of n*x; for n = 0, as little of x as keeps its domain."""
     from lossc.compiler.passes.canonical.powers import product
 
     return product(facts, (const(_checked(Fraction(n))), 1), (x, 1))
-
-
-def _zero_times(base: Expr, facts: Facts) -> Expr:
-    """The canonical form of 0*base: as little of the base as keeps its domain."""
-    from lossc.compiler.passes.canonical.powers import product
-
-    return product(facts, (ZERO, 1), (base, 1))
 
 
 def _unfold(terms: Terms, constant: Fraction) -> tuple[Terms, Fraction]:
