@@ -25,6 +25,7 @@ from lossc.compiler.errors import UsageError
 from lossc.compiler.loss import Loss
 from lossc.compiler.roles import ROLES
 from lossc.compiler.targets.audit import audit
+from lossc.compiler.targets.options import DEFAULT, Options
 from lossc.compiler.targets.torch import emit
 from lossc.compiler.targets.torch_names import names_of
 
@@ -36,7 +37,9 @@ _loaded: OrderedDict[str, ModuleType] = OrderedDict()
 _lock = threading.RLock()
 
 
-def to_torch(loss: Loss, /, reduction: str = "mean", **hyperparameters: float) -> nn.Module:
+def to_torch(
+    loss: Loss, /, reduction: str = "mean", *, options: Options = DEFAULT, **hyperparameters: float
+) -> nn.Module:
     """The loss as an `nn.Module`; hyper-parameters by the names that the loss gives them.
 
     Raises UsageError for an unknown reduction (L241), an unknown hyper-parameter (L201), a value that does not suit its
@@ -49,7 +52,7 @@ def to_torch(loss: Loss, /, reduction: str = "mean", **hyperparameters: float) -
     if missing:
         raise UsageError("L242", f"{loss.name} needs a value for `{missing[0]}`", hint=f"{missing[0]}=1.0")
     names = names_of(loss)
-    cls = load_source(emit(loss, selftest=False), loss.name).Loss
+    cls = load_source(emit(loss, selftest=False, options=options), loss.name).Loss
     module = cls(reduction, **{names.hyperparameters[name]: value for name, value in given.items()})
     return cast(nn.Module, module)
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from lossc.compiler.loss import Loss
+from lossc.compiler.ir import F, substitute
+from lossc.compiler.loss import IDENTITY, Loss
+from lossc.compiler.ops import call
 from lossc.compiler.passes.canonicalize import canonicalize
 from lossc.compiler.passes.guard import guard_report
 from lossc.compiler.passes.link import link_report
 from lossc.compiler.passes.rewrite import Applied
 from lossc.compiler.passes.stabilize import stabilize_report
 from lossc.compiler.targets.lowering import lower
+from lossc.compiler.targets.options import DEFAULT, Options
 from lossc.compiler.verify import verify
 
 
@@ -27,12 +30,28 @@ class Stages:
     applied: tuple[Applied, ...]
 
 
-def prepare(loss: Loss) -> Stages:
+def prepare(loss: Loss, options: Options = DEFAULT) -> Stages:
     """Verify, then run the passes: canonical form, link, stable forms, cheap operations, and guards last."""
     verify(loss)
-    canonical = canonicalize(loss)
+    given = loss if options.from_logits else of_probabilities(loss)
+    if options.literal:
+        return _literal(given)
+    canonical = canonicalize(given)
     linked, fused = link_report(canonical)
     stable, fixed = stabilize_report(linked, canonical=linked is canonical)
     lowered = lower(stable)
     guarded, guards = guard_report(lowered)
-    return Stages(loss, canonical, linked, stable, lowered, guarded, (*fused, *fixed, *guards))
+    return Stages(given, canonical, linked, stable, lowered, guarded, (*fused, *fixed, *guards))
+
+
+def of_probabilities(loss: Loss) -> Loss:
+    """The same loss for models that give probabilities: nothing is applied to f."""
+    return loss if loss.link == IDENTITY else replace(loss, f="unit")
+
+
+def _literal(loss: Loss) -> Stages:
+    """The formula as it stands, after its link: no pass touches it."""
+    linked = loss
+    if loss.link != IDENTITY:
+        linked = replace(loss, body=substitute(loss.body, {F: call(loss.link, F)}), f="logit")
+    return Stages(loss, loss, linked, linked, linked, linked, ())

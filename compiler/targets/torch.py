@@ -13,6 +13,7 @@ from lossc.compiler.loss import CLASSWISE, Loss, varies
 from lossc.compiler.targets import torch_text as text
 from lossc.compiler.targets.golden import golden
 from lossc.compiler.targets.kernel import Dialect, Kernel, build_kernel
+from lossc.compiler.targets.options import DEFAULT, Options
 from lossc.compiler.targets.pipeline import prepare
 from lossc.compiler.targets.scalars import POWER_HELPER, constant_value
 from lossc.compiler.targets.torch_header import header
@@ -35,13 +36,14 @@ lower_for_torch = prepare
 """The stages of a loss on its way to PyTorch: what `lossc compile --show-passes` shows."""
 
 
-def emit(loss: Loss, *, selftest: bool = True) -> str:
+def emit(loss: Loss, *, selftest: bool = True, options: Options = DEFAULT) -> str:
     """The source text of a standalone PyTorch file for `loss`; with `selftest`, running the file checks it.
 
     Raises LossTypeError for a loss that is not well formed, that has learnable coefficients, or whose constants
     float64 cannot hold.
     """
-    stages = prepare(loss)
+    stages = prepare(loss, options)
+    loss = stages.written
     names = names_of(loss)
     for p in loss.params:
         constant_value(const(p.default or 0))  # refuses what float64 cannot hold
