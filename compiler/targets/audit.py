@@ -13,33 +13,45 @@ from functools import cache
 
 from lossc.compiler import ops
 from lossc.compiler.errors import UsageError
+from lossc.compiler.targets.inplace import METHODS
 
 IMPORTS = frozenset({
-    "from __future__ import annotations", "import math", "import torch", "from torch import Tensor, nn",
+    "from __future__ import annotations", "import math", "from typing import Any", "import torch",
+    "from torch import Tensor, nn",
 })  # fmt: skip
 
 _NAMES = frozenset({
-    "TypeError", "ValueError", "SystemExit", "abs", "bool", "float", "isinstance", "len", "max", "min", "print", "sum",
-    "super", "tuple", "type",
+    "TypeError", "ValueError", "SystemExit", "abs", "bool", "float", "isinstance", "len", "max", "min", "print",
+    "range", "slice", "sum", "super", "tuple", "type", "each", "unpacked", "whole",
 })  # fmt: skip
 _METHODS = frozenset({
-    "all", "backward", "detach", "dim", "float", "is_complex", "is_floating_point", "scatter", "sum", "to", "tolist",
-    "unsqueeze", "__init__",
-})  # fmt: skip
+    "all", "any", "backward", "broadcast_to", "detach", "dim", "float", "is_complex", "is_floating_point",
+    "masked_fill_", "numel", "register_buffer", "reshape", "save_for_backward", "scatter", "scatter_",
+    "squeeze", "sum", "to", "tolist", "unsqueeze", "__init__",
+}) | METHODS  # fmt: skip
 _TORCH = frozenset({
-    "torch.amax", "torch.autograd.grad", "torch.broadcast_to", "torch.full", "torch.isfinite", "torch.mean",
-    "torch.squeeze", "torch.sum", "torch.tensor", "torch.zeros_like", "math.copysign", "math.log2",
-    "math.pow",
+    "torch.amax", "torch.arange", "torch.autograd.grad", "torch.broadcast_to", "torch.compiler.is_compiling",
+    "torch.empty_like", "torch.exp", "torch.finfo", "torch.full", "torch.func.debug_unwrap", "torch.gather",
+    "torch.is_autocast_enabled", "torch.is_grad_enabled", "torch.isfinite", "torch.log", "torch.logsumexp",
+    "torch.mean", "torch.movedim", "torch.mul", "torch.ones_like", "torch.squeeze", "torch.sum", "torch.tensor",
+    "torch.where", "torch.zeros", "torch.zeros_like", "math.copysign", "math.log2", "math.pow",
 })  # fmt: skip
 _VALUES = frozenset({
-    "torch.bool", "torch.float32", "torch.float64", "torch.int64", "math.inf", "math.nan", "math.pi", "math.e",
-    "nn.Module",
+    "torch.autograd.Function", "torch.autograd.forward_ad.unpack_dual", "torch.bfloat16", "torch.bool",
+    "torch.contiguous_format", "torch.dtype", "torch.float16", "torch.float32", "torch.float64", "torch.int64",
+    "math.inf", "math.nan", "math.pi", "math.e", "nn.Module", "nn.Parameter",
 })  # fmt: skip
-_ATTRIBUTES = frozenset({"__name__", "device", "dtype", "grad", "shape"})
+_ATTRIBUTES = frozenset({
+    "__name__", "apply", "device", "dtype", "grad", "min", "requires_grad", "saved_tensors", "settings", "shape",
+    "tangent", "type",
+})  # fmt: skip
+_BASES = (["nn.Module"], ["torch.autograd.Function"])
+_DECORATORS = ([], ["staticmethod"])
 
 _NODES: tuple[type[ast.AST], ...] = (
     ast.Module, ast.Import, ast.ImportFrom, ast.alias, ast.FunctionDef, ast.ClassDef, ast.arguments, ast.arg,
-    ast.Return, ast.Assign, ast.If, ast.Raise, ast.Expr, ast.Call, ast.keyword, ast.Name, ast.Attribute,
+    ast.Return, ast.Assign, ast.AnnAssign, ast.AugAssign, ast.For, ast.Continue, ast.Starred,
+    ast.If, ast.Raise, ast.Expr, ast.Call, ast.keyword, ast.Name, ast.Attribute,
     ast.Constant, ast.BinOp, ast.UnaryOp, ast.BoolOp, ast.Compare, ast.IfExp, ast.Tuple, ast.List, ast.Subscript,
     ast.Slice, ast.JoinedStr, ast.FormattedValue, ast.expr_context, ast.operator, ast.unaryop, ast.boolop, ast.cmpop,
 )  # fmt: skip
@@ -69,10 +81,12 @@ def _check(here: ast.AST, local: set[str]) -> None:
         raise _refused(f"it holds a {type(here).__name__}", here)
     if isinstance(here, (ast.Import, ast.ImportFrom)) and ast.unparse(here) not in IMPORTS:
         raise _refused(f"`{ast.unparse(here)}`", here)
-    if isinstance(here, (ast.FunctionDef, ast.ClassDef)) and here.decorator_list:
+    if isinstance(here, ast.ClassDef) and here.decorator_list:
         raise _refused("it holds a decorator", here)
-    if isinstance(here, ast.ClassDef) and [ast.unparse(b) for b in here.bases] != ["nn.Module"]:
-        raise _refused(f"the class {here.name} is not an nn.Module", here)
+    if isinstance(here, ast.FunctionDef) and [ast.unparse(d) for d in here.decorator_list] not in _DECORATORS:
+        raise _refused("it holds a decorator", here)
+    if isinstance(here, ast.ClassDef) and [ast.unparse(b) for b in here.bases] not in _BASES:
+        raise _refused(f"the class {here.name} is neither an nn.Module nor an autograd function", here)
     if isinstance(here, ast.Attribute):
         _check_attribute(here)
     if isinstance(here, ast.Name) and here.id.startswith("__") and here.id not in ("__all__", "__name__"):

@@ -60,32 +60,41 @@ class Dialect:
 
 @dataclass(slots=True)
 class Kernel:
-    """Lines of code (without indentation), the operand that holds the value, and what the code refers to.
+    """Lines of code (without indentation), the operands that hold the values, and what the code refers to.
 
-    `reached`: whether the value certainly depends on f in a way that a gradient can follow.
+    `reached`: whether the first value certainly depends on f in a way that a gradient can follow.
+    `tensors`: for each value, whether it is a tensor (and not a number of Python).
     """
 
     lines: list[str] = field(default_factory=list)
-    result: str = ""
+    results: list[str] = field(default_factory=list)
     reached: bool = True
+    tensors: list[bool] = field(default_factory=list)
     uses: set[str] = field(default_factory=set)
 
+    @property
+    def result(self) -> str:
+        """The operand that holds the (first) value."""
+        return self.results[0]
 
-def build_kernel(loss: Loss, names: Mapping[str, str], dialect: Dialect) -> Kernel:
-    """Print the body. `names` gives the identifiers of y, f and every hyper-parameter.
+
+def build_kernel(loss: Loss, names: Mapping[str, str], dialect: Dialect, *more: Expr) -> Kernel:
+    """Print the body, and `more` values that share what they can with it.
+
+    `names` gives the identifiers of y, f and every hyper-parameter.
 
     Raises LossTypeError (L340) for constants that float64 cannot hold, (L341) for learnable coefficients.
     """
-    return _Printer(loss, names, dialect).run()
+    return _Printer(loss, names, dialect, more).run()
 
 
 class _Printer:
-    def __init__(self, loss: Loss, names: Mapping[str, str], dialect: Dialect) -> None:
-        self.loss = loss
+    def __init__(self, loss: Loss, names: Mapping[str, str], dialect: Dialect, more: tuple[Expr, ...] = ()) -> None:
+        self.roots = (loss.body, *more)
         self.names = names
         self.dialect = dialect
         self.facts = Facts(loss)
-        self.varying = class_varying(loss.body)
+        self.varying = class_varying(*self.roots)
         self.reached: set[Expr] = set()
         self.kinds: dict[Expr, str] = {}
         self.text: dict[Expr, str] = {}
@@ -95,7 +104,7 @@ class _Printer:
         self.count = 0
 
     def run(self) -> Kernel:
-        for here in postorder(self.loss.body):
+        for here in postorder(*self.roots):
             self.kinds[here] = kind = self._kind(here)
             if kind != CONSTANT and here.args:
                 self.text[here] = self._operation(here)
@@ -103,7 +112,9 @@ class _Printer:
                 self.text[here] = self._leaf(here)
             if self._reaches(here):
                 self.reached.add(here)
-        self.out.result, self.out.reached = self._operand(self.loss.body), self.loss.body in self.reached
+        self.out.results = [self._operand(root) for root in self.roots]
+        self.out.tensors = [self.kinds[root] == TENSOR for root in self.roots]
+        self.out.reached = self.roots[0] in self.reached
         return self.out
 
     def _reaches(self, here: Expr) -> bool:
@@ -157,6 +168,8 @@ class _Printer:
         if here.op == "where" and self.kinds[here.args[0]] != TENSOR:
             return self._choice(here)
         operands = self._tensor_operands(here)
+        if here.op in ("eq", "ne") and self.kinds[here.args[0]] != TENSOR:
+            operands.reverse()  # 0.0 == v would have the type of a Python comparison
         if here.op == "clamp" and any(self.kinds[a] == TENSOR for a in here.args[1:]):
             raised = self._assign(fill(self.dialect.limits[0], operands[:2]), operands)
             return self._assign(fill(self.dialect.limits[1], [raised, operands[2]]), operands)

@@ -12,6 +12,7 @@ from lossc.compiler.passes.guard import guard_report
 from lossc.compiler.passes.link import link_report
 from lossc.compiler.passes.rewrite import Applied
 from lossc.compiler.passes.stabilize import stabilize_report
+from lossc.compiler.passes.terms import opened
 from lossc.compiler.targets.lowering import lower
 from lossc.compiler.targets.options import DEFAULT, Options
 from lossc.compiler.verify import verify
@@ -37,7 +38,7 @@ def prepare(loss: Loss, options: Options = DEFAULT) -> Stages:
     if options.literal:
         return _literal(given)
     canonical = canonicalize(given)
-    linked, fused = link_report(canonical)
+    linked, fused = link_report(opened(canonical))
     stable, fixed = stabilize_report(linked, canonical=linked is canonical)
     lowered = lower(stable)
     guarded, guards = guard_report(lowered)

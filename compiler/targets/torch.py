@@ -8,14 +8,20 @@ The file is a pure function of the loss: deterministic to the byte, typed, and f
 from __future__ import annotations
 
 from lossc._version import __version__
-from lossc.compiler.ir import Expr, const
+from lossc.compiler.ir import const
 from lossc.compiler.loss import CLASSWISE, Loss, varies
+from lossc.compiler.targets import torch_call as call
 from lossc.compiler.targets import torch_text as text
+from lossc.compiler.targets.closed_form import closed_form, shared_softmax
 from lossc.compiler.targets.golden import golden
+from lossc.compiler.targets.inplace import overwrite
 from lossc.compiler.targets.kernel import Dialect, Kernel, build_kernel
 from lossc.compiler.targets.options import DEFAULT, Options
-from lossc.compiler.targets.pipeline import prepare
+from lossc.compiler.targets.pipeline import Stages, prepare
 from lossc.compiler.targets.scalars import POWER_HELPER, constant_value
+from lossc.compiler.targets.torch_form import Form, form_of
+from lossc.compiler.targets.torch_function import function, module
+from lossc.compiler.targets.torch_fused import fused
 from lossc.compiler.targets.torch_header import header
 from lossc.compiler.targets.torch_names import Names, names_of
 from lossc.compiler.targets.torch_selftest import self_test
@@ -47,15 +53,21 @@ def emit(loss: Loss, *, selftest: bool = True, options: Options = DEFAULT) -> st
     names = names_of(loss)
     for p in loss.params:
         constant_value(const(p.default or 0))  # refuses what float64 cannot hold
+    gradient = gradient_kernel(stages, names, options)
+    form = form_of(stages.lowered, loss, names, options, fused=bool(gradient), target_only=False)
     kernel = build_kernel(stages.guarded, _operands(names), TORCH)
     parts = [
-        text.kernel_function(loss, names, _body(kernel, loss, stages.guarded.body, names)),
+        text.kernel_function(form, _body(kernel, stages.guarded, form)),
+        *([text.slope_function(form, gradient)] if gradient else []),
         POWER_HELPER.strip("\n") if "_power" in kernel.uses else "",
-        text.arguments(loss),
-        text.checks(loss, names),
-        text.reduce_function(),
-        text.function(loss, names),
-        text.module(loss, names),
+        call.working(form),
+        call.arguments(form),
+        call.checks(loss, names),
+        call.weights(form),
+        call.reduce_function(),
+        fused(form) if form.fused else "",
+        function(form),
+        module(form),
         f"Loss = {names.cls}",
         self_test(names, golden(loss)) if selftest else "",
     ]
@@ -64,23 +76,58 @@ def emit(loss: Loss, *, selftest: bool = True, options: Options = DEFAULT) -> st
     return "\n\n".join(head) + f"\n\n\n{code}\n"
 
 
+def gradient_kernel(stages: Stages, names: Names, options: Options) -> list[str]:
+    """The lines that compute the loss and its gradient together; none where that is not wanted, or does not win."""
+    if options.fused is False or options.literal:
+        return []
+    slope = closed_form(stages)
+    if slope is None:
+        return []
+    loss = stages.guarded
+    body, slope = (shared_softmax(e, loss.body) for e in (loss.body, slope))
+    kernel = build_kernel(loss.with_body(body), _operands(names), TORCH, slope)
+    if not all(kernel.tensors) or not kernel.reached or not (options.fused or _wins(kernel, loss, names)):
+        return []
+    if loss.layout == CLASSWISE and not (varies(slope) and (varies(body) or loss.reduces_itself)):
+        return []
+    value, steep = kernel.results
+    lines = list(kernel.lines)
+    if "num_classes" in kernel.uses:
+        lines.insert(0, f"num_classes = {names.prediction}.shape[dim]")
+    if loss.reduces_itself:
+        last = f"torch.squeeze({value}, dim)"
+    else:
+        last = f"torch.sum({value}, dim=dim)" if loss.layout == CLASSWISE else value
+    lines = overwrite(lines, [value, steep], ["y", names.prediction])
+    return [*lines, f"return {last}, {steep}"]
+
+
+def _wins(kernel: Kernel, loss: Loss, names: Names) -> bool:
+    """Whether loss and gradient together are less work than what autograd makes of the loss: about three times it."""
+    alone = build_kernel(loss, _operands(names), TORCH)
+    return len(kernel.lines) <= 3 * len(alone.lines)
+
+
 def _operands(names: Names) -> dict[str, str]:
     return {"y": "y", "f": names.prediction, **names.hyperparameters}
 
 
-def _body(kernel: Kernel, loss: Loss, body: Expr, names: Names) -> list[str]:
+def _body(kernel: Kernel, loss: Loss, form: Form) -> list[str]:
     """The lines of the kernel with the last ones: one value an element, or a sample, even where f does not enter."""
-    f, lines, result = names.prediction, list(kernel.lines), kernel.result
+    f, lines, result = form.prediction, list(kernel.lines), kernel.result
     if "num_classes" in kernel.uses:
         lines.insert(0, f"num_classes = {f}.shape[dim]")
     if not kernel.reached:
         nothing = f"torch.sum({f}, dim=dim, keepdim=True)" if loss.reduces_itself else f
         lines.append(f"nothing = 0.0 * {nothing}  # the gradient of f exists, and is 0")
-        lines.append(f"total = {result} + nothing")
-        result = "total"
+        lines.append(f"whole = {result} + nothing")
+        result = "whole"
     if loss.reduces_itself:
         result = f"torch.squeeze({result}, dim)"
     elif loss.layout == CLASSWISE:
-        spread = result if varies(body) else f"torch.broadcast_to({result}, {f}.shape)"
+        spread = result if varies(loss.body) else f"torch.broadcast_to({result}, {f}.shape)"
+        if form.class_weights and form.per_class:
+            lines += [f"terms = {spread}", "if weight is not None:", "    terms = weight * terms"]
+            spread = "terms"
         result = f"torch.sum({spread}, dim=dim)"
     return [*lines, f"return {result}"]

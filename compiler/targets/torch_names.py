@@ -22,7 +22,9 @@ MODULE_NAMES = frozenset({
 
 FILE_NAMES = frozenset({
     "math", "torch", "nn", "Tensor", "Loss", "self", "input", "target", "reduction", "y", "f", "z", "dim",
-    "num_classes", "loss",
+    "num_classes", "loss", "weight", "weights", "sample_weight", "pos_weight", "ignore_index", "label_smoothing",
+    "terms", "whole", "nothing", "rows", "total", "labelled", "labels", "share", "scale", "slope", "sloped", "steep",
+    "smoothing", "part", "start", "step", "w", "ctx", "grad", "margin", "Any",
 })  # fmt: skip
 """Names that the emitted file uses itself."""
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from lossc.compiler.targets.golden import Golden
+from lossc.compiler.targets.torch_layout import WIDTH, call_line, indent
 from lossc.compiler.targets.torch_names import Names
-from lossc.compiler.targets.torch_text import WIDTH, call_line, indent
 
 _HELPER = '''
 def _expect(what: str, got: Tensor, expected: object, tolerance: float) -> None:

@@ -24,6 +24,7 @@ from lossc.compiler.loss import Loss, Parameter
 from lossc.compiler.ops import call
 from lossc.compiler.targets import TARGETS, emit
 from lossc.compiler.targets.audit import audit
+from lossc.compiler.targets.options import Options
 from lossc.compiler.targets.torch_names import MODULE_NAMES, names_of
 from lossc.grammar.library import named, names
 from tests.compiler.torch_support import loss_of, module_of
@@ -116,14 +117,29 @@ def test_one_file_as_a_user_runs_it(tmp_path: Path) -> None:
     ("old", "new", "what"),
     [("v0 * v0", "v0 * v0 + 1e-7", "values"), ("v0 = y - f", "v0 = (y - f).detach() + 0 * f", "gradients"),
      ("torch.mean(loss)", "torch.sum(loss) / 2", "mean"), ("return torch.sum(loss)", "return torch.mean(loss)", "sum"),
-     ("return v1", "return v1.double()", "float32")],
+     ("loss.to(input.dtype)", "loss.double()", "float32")],
 )  # fmt: skip
 def test_a_file_that_was_broken_fails_its_self_test(tmp_path: Path, old: str, new: str, what: str) -> None:
     """An edit that changes values, gradients, reductions or dtypes is found: exit code 1 and what differs."""
-    source = emit(loss_of((Y - F) ** 2))
+    source = emit(loss_of((Y - F) ** 2), options=Options(fused=False))
     assert source.count(old) == 1
     (tmp_path / "broken.py").write_text(source.replace(old, new, 1))
     with pytest.raises(SystemExit, match=f"self-test failed: .*{what}"):  # a text as the exit code: printed, and 1
+        runpy.run_path(str(tmp_path / "broken.py"), run_name="__main__")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "what"),
+    [("return v1, v3", "return 1.0001 * v1, v3", "sum"), ("return v1, v3", "return v1, 1.0001 * v3", "gradients"),
+     ("total * scale, slope", "total * scale * 1.0001, slope", "sum"),
+     ("1.0 / (y.numel())", "0.5 / (y.numel())", "mean")],
+)  # fmt: skip
+def test_a_fused_file_that_was_broken_fails_its_self_test(tmp_path: Path, old: str, new: str, what: str) -> None:
+    """The same where loss and gradient come from the fused kernel."""
+    source = emit(loss_of((Y - F) ** 2), options=Options(fused=True))
+    assert source.count(old) == 1
+    (tmp_path / "broken.py").write_text(source.replace(old, new, 1))
+    with pytest.raises(SystemExit, match=f"self-test failed: .*{what}"):
         runpy.run_path(str(tmp_path / "broken.py"), run_name="__main__")
 
 
@@ -155,7 +171,7 @@ def test_only_torch_and_the_standard_library_are_imported(emitted: Path) -> None
                 found |= {a.name for a in node.names}
             elif isinstance(node, ast.ImportFrom):
                 found.add(str(node.module))
-        assert found <= {"__future__", "math", "torch"}
+        assert found <= {"__future__", "math", "torch", "typing"}
 
 
 def test_the_code_is_flat(emitted: Path) -> None:
@@ -183,9 +199,12 @@ def test_a_very_deep_formula_is_emitted_and_runs() -> None:
 def test_equal_parts_are_computed_once() -> None:
     """The IR is a DAG, so the code has every sub-expression once."""
     body = call("exp", Y - F) * call("sin", Y - F) + call("exp", Y - F)
-    source = emit(Loss(body), selftest=False)
-    assert source.count("= y - f\n") == 1
-    assert source.count("torch.exp(") == 1
+    plain = emit(Loss(body), selftest=False, options=Options(fused=False))
+    assert plain.count("= y - f\n") == 1
+    assert plain.count("torch.exp(") == 1
+    both = emit(Loss(body), selftest=False, options=Options(fused=True)).partition("def _value_and_slope")[2]
+    assert both.count("= y - f\n") == 1
+    assert both.count("torch.exp(") + both.count(".exp_()") == 1
 
 
 # -- header, names, constants -----------------------------------------------------------------------------------------

@@ -1,0 +1,257 @@
+"""The public face of an emitted PyTorch file, as text: the function, and the module that calls it."""
+
+from __future__ import annotations
+
+from lossc.compiler.loss import SIGMOID, SOFTMAX
+from lossc.compiler.roles import ROLES
+from lossc.compiler.targets.torch_form import Form
+from lossc.compiler.targets.torch_layout import WIDTH, call_line, indent, signature
+
+
+def keywords(form: Form, *, of_module: bool = False) -> list[str]:
+    """The keyword-only arguments with their defaults: torch's own, then the hyper-parameters."""
+    shown = []
+    if form.class_weights:
+        shown.append("weight: Tensor | None = None")
+    if form.binary:
+        shown.append("pos_weight: Tensor | None = None")
+    if not of_module:
+        shown.append("sample_weight: Tensor | None = None")
+    if form.labels:
+        shown.append("ignore_index: int = -100")
+    if form.labels or form.binary:
+        shown.append("label_smoothing: float = 0.0")
+    for p in form.loss.params:
+        name = form.names.hyperparameters[p.name]
+        shown.append(f"{name}: float" if p.default is None else f"{name}: float = {float(p.default)!r}")
+    return ["*", *shown] if shown else []
+
+
+def function(form: Form) -> str:
+    """The functional form."""
+    given = ["input: Tensor", "target: Tensor", 'reduction: str = "mean"', *keywords(form)]
+    lines = [
+        signature(form.names.function, given, "Tensor"),
+        f'    """{shapes(form)}',
+        "",
+        f"    See `{form.names.cls}`.",
+        '    """',
+        *([call_line("_check", form.values, by=4)] if form.values else []),
+    ]
+    if form.labels or form.binary:
+        lines += [
+            "    if not 0.0 <= label_smoothing <= 1.0:",
+            '        raise ValueError(f"label_smoothing must be between 0.0 and 1.0, got {label_smoothing}")',
+        ]
+    body = _elementwise(form) if not form.classwise else _labelled(form) if form.labels else _rows(form)
+    f = form.prediction
+    return "\n".join([
+        *lines, *body, f"    return loss if torch.is_autocast_enabled({f}.device.type) else loss.to(input.dtype)"
+    ])  # fmt: skip
+
+
+def _weighing(form: Form, shape: str) -> list[str]:
+    """Weights of samples or elements, and what a mean divides by."""
+    f = form.prediction
+    return [
+        "    weights = sample_weight",
+        "    if weights is not None:",
+        f"        weights = weights.to(_working({f})).broadcast_to({shape})",
+        "    total = None if weights is None else torch.sum(weights)",
+    ]
+
+
+def _elementwise(form: Form) -> list[str]:
+    f, values = form.prediction, form.values
+    lines = [f"    y, {f} = _arguments(input, target)"]
+    if form.binary:
+        lines += [
+            "    if label_smoothing != 0.0:",
+            "        y = y * (1.0 - label_smoothing) + 0.5 * label_smoothing",
+        ]
+    lines += _weighing(form, f"{f}.shape")
+    plain = [
+        "if weights is not None:",
+        f"    {f} = torch.where(weights != 0.0, {f}, 0.0)",
+        f"y, {f} = y.to(_working({f})), {f}.to(_working({f}))",
+        call_line("loss = _value", ["y", f, *values]),
+    ]
+    if form.binary:
+        ones = call_line("(pos_weight.to(y.dtype) - 1.0) * y * _value", ["torch.ones_like(y)", f, *values])
+        plain += ["if pos_weight is not None:", f"    loss = loss + {ones}"]
+    plain.append("loss = _reduce(loss, weights, total, reduction)")
+    if not form.fused:
+        return [*lines, *_indented(plain, 4)]
+    ready = f"_eager({f}, y, weights){' and pos_weight is None' if form.binary else ''}"
+    return [
+        *lines,
+        f"    if {ready}:",
+        call_line("loss = _in_blocks", ["y", f, "weights", "total", "reduction", *values], by=8),
+        "    else:",
+        *_indented(plain, 8),
+    ]
+
+
+def _indented(lines: list[str], by: int) -> list[str]:
+    return indent(lines, by).split("\n")
+
+
+def _labelled(form: Form) -> list[str]:
+    f, values = form.prediction, form.values
+    rows = "rows" if form.per_class else "_"
+    lines = [
+        f"    y, {f}, dim = _arguments(input, target)",
+        *([f"    labelled = y.shape != {f}.shape"] if form.target_only or not form.per_class else []),
+        "    if sample_weight is not None:",
+        f"        sample_weight = sample_weight.broadcast_to({f}.shape[:dim] + {f}.shape[dim + 1 :])",
+        f"    y, {rows}, weights = _sample_weights(y, {f}, sample_weight, weight, ignore_index)",
+    ]
+    lines.append("    total = None if weights is None else torch.sum(weights)")
+    if not form.per_class:
+        lines += [
+            "    if weight is not None and not labelled:",
+            f"        share = torch.sum(y * _along(weight, {f}, dim), dim=dim)",
+            "        weights = share if weights is None else weights * share",
+        ]
+    whole = "labelled and label_smoothing == 0.0" if form.target_only else ""
+    if form.fused:
+        ready = f"_eager({f}, y, weights)"
+        if form.per_class:
+            ready += f" and (weight is None or {whole})" if whole else " and weight is None"
+        lines += [
+            f"    if {ready}:",
+            call_line("loss = _in_blocks", ["y", f, "weights", "total", "reduction", "label_smoothing", *values], by=8),
+        ]
+    if whole:
+        lines += [
+            f"    {'elif' if form.fused else 'if'} {whole}:",
+            *_indented([
+                f"{f} = _masked({f}, weights, dim)",
+                call_line("loss = _margin_value", [f"_margin(y, {f}, dim)", f"float({f}.shape[dim])", *values]),
+                "loss = _reduce(loss, weights, total, reduction)",
+            ], 8),
+        ]  # fmt: skip
+    kept = "rows" if form.per_class else "weights"
+    dense = [
+        f"{f} = _masked({f}, {kept}, dim)",
+        f"y = _onehot(y, {f}, dim, label_smoothing)",
+        call_line(
+            "loss = _value",
+            [
+                "y",
+                f,
+                "dim",
+                *values,
+                *([f"None if weight is None else _along(weight, {f}, dim)"] if form.per_class else []),
+            ],
+        ),
+        f"loss = _reduce(loss, {kept}, total, reduction)",
+    ]
+    if form.fused or whole:
+        return [*lines, "    else:", *_indented(dense, 8)]
+    return [*lines, *_indented(dense, 4)]
+
+
+def _rows(form: Form) -> list[str]:
+    f, values = form.prediction, form.values
+    lines = [
+        f"    y, {f}, dim = _arguments(input, target)",
+        *_weighing(form, f"{f}.shape[:dim] + {f}.shape[dim + 1 :]"),
+    ]
+    extra = [f"None if weight is None else _along(weight, {f}, dim)"] if form.class_weights else []
+    plain = [
+        f"{f} = _masked({f}, weights, dim)",
+        call_line("loss = _value", [f"y.to({f}.dtype)", f, "dim", *values, *extra]),
+        "loss = _reduce(loss, weights, total, reduction)",
+    ]
+    if not form.fused:
+        return [*lines, *_indented(plain, 4)]
+    ready = f"_eager({f}, y, weights){' and weight is None' if form.class_weights else ''}"
+    return [
+        *lines,
+        f"    if {ready}:",
+        call_line("loss = _in_blocks", ["y", f, "weights", "total", "reduction", *values], by=8),
+        "    else:",
+        *_indented(plain, 8),
+    ]
+
+
+# -- the module -------------------------------------------------------------------------------------------------------
+
+
+def shapes(form: Form) -> str:
+    """One line for the docstrings: what the shapes are."""
+    what = "Scores" if form.prediction == "z" else "Input"
+    if not form.classwise:
+        return f"{what} [...] and target [...]; the loss is [...] if it is not reduced."
+    labels = "class indices [N, ...] or rows [N, C, ...]" if form.labels else "target [N, C, ...]"
+    return f"{what} [N, C, ...], {labels}; the loss is [N, ...] if it is not reduced."
+
+
+def module(form: Form) -> str:
+    """The `nn.Module`."""
+    values = form.values
+    given = keywords(form, of_module=True)
+    init = signature("__init__", ["self", 'reduction: str = "mean"', *given], "None", by=4)
+    buffers = [n for n, has in (("weight", form.class_weights), ("pos_weight", form.binary)) if has]
+    plain = [n for n, has in (("ignore_index", form.labels), ("label_smoothing", form.labels or form.binary)) if has]
+    passed = [*(f"{n}=self.{n}" for n in buffers), "sample_weight=sample_weight"]
+    passed += [*(f"{n}=self.{n}" for n in plain), *(f"{v}=self.{v}" for v in values)]
+    shown = ["reduction={self.reduction!r}", *(f"{n}={{self.{n}}}" for n in (*plain, *values))]
+    return "\n".join([
+        f"class {form.names.cls}(nn.Module):",
+        f'    """{shapes(form)}',
+        "",
+        indent(_module_doc(form)),
+        '    """',
+        "",
+        *(f"    {n}: Tensor | None" for n in buffers),
+        *([""] if buffers else []),
+        init,
+        "        super().__init__()",
+        '        if reduction not in ("mean", "sum", "none"):',
+        '            raise ValueError(f"{reduction} is not a valid value for reduction")',
+        *([call_line("_check", values, by=8)] if values else []),
+        "        self.reduction = reduction",
+        *(f'        self.register_buffer("{n}", {n})' for n in buffers),
+        *(f"        self.{n} = {n}" for n in plain),
+        *(f"        self.{v} = float({v})" for v in values),
+        "",
+        signature(
+            "forward", ["self", "input: Tensor", "target: Tensor", "sample_weight: Tensor | None = None"], "Tensor",
+            by=4,
+        ),
+        call_line(f"return {form.names.function}", ["input", "target", "self.reduction", *passed], by=8),
+        "",
+        "    def extra_repr(self) -> str:",
+        *_repr_lines(shown),
+    ])  # fmt: skip
+
+
+def _module_doc(form: Form) -> list[str]:
+    loss = form.loss
+    lines = ["reduction: mean, sum or none. A mean divides by the sum of the weights where there are any."]
+    if form.class_weights:
+        lines.append("weight: one for each class, [C].")
+    if form.binary:
+        lines.append("pos_weight: of the targets that are 1, of a shape that broadcasts.")
+    if form.labels:
+        lines.append("ignore_index: a class index whose samples count nothing, whatever the input is there.")
+    if form.labels or form.binary:
+        share = "C" if form.labels else "2"
+        lines.append(f"label_smoothing: the target becomes (1 - label_smoothing) * y + label_smoothing / {share}.")
+    lines.append(f"sample_weight: of the shape of the {'unreduced loss' if form.classwise else 'input'}, or a mask.")
+    lines += [f"{form.names.hyperparameters[p.name]}: {ROLES[p.role].doc}." for p in loss.params]
+    if loss.link == SOFTMAX:
+        lines.append("The input is the scores before the softmax, as for nn.CrossEntropyLoss.")
+    if loss.link == SIGMOID:
+        lines.append("The input is the scores before the sigmoid, as for nn.BCEWithLogitsLoss.")
+    return lines
+
+
+def _repr_lines(shown: list[str]) -> list[str]:
+    one = f'        return f"{", ".join(shown)}"'
+    if len(one) <= WIDTH:
+        return [one]
+    pieces = [f'            f"{s}, "' for s in shown[:-1]] + [f'            f"{shown[-1]}"']
+    return ["        return (", *pieces, "        )"]
