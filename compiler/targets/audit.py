@@ -46,7 +46,7 @@ _ATTRIBUTES = frozenset({
     "tangent", "type",
 })  # fmt: skip
 _BASES = (["nn.Module"], ["torch.autograd.Function"])
-_DECORATORS = ([], ["staticmethod"])
+_DECORATORS: tuple[list[str], ...] = ([], ["staticmethod"])
 
 _NODES: tuple[type[ast.AST], ...] = (
     ast.Module, ast.Import, ast.ImportFrom, ast.alias, ast.FunctionDef, ast.ClassDef, ast.arguments, ast.arg,

@@ -12,9 +12,9 @@ from lossc.compiler.passes.guard import guard_report
 from lossc.compiler.passes.link import link_report
 from lossc.compiler.passes.rewrite import Applied
 from lossc.compiler.passes.stabilize import stabilize_report
-from lossc.compiler.passes.terms import opened
 from lossc.compiler.targets.lowering import lower
 from lossc.compiler.targets.options import DEFAULT, Options
+from lossc.compiler.targets.target_form import opened
 from lossc.compiler.verify import verify
 
 

@@ -7,6 +7,9 @@ The file is a pure function of the loss: deterministic to the byte, typed, and f
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+
 from lossc._version import __version__
 from lossc.compiler.ir import const
 from lossc.compiler.loss import CLASSWISE, Loss, varies
@@ -19,6 +22,7 @@ from lossc.compiler.targets.kernel import Dialect, Kernel, build_kernel
 from lossc.compiler.targets.options import DEFAULT, Options
 from lossc.compiler.targets.pipeline import Stages, prepare
 from lossc.compiler.targets.scalars import POWER_HELPER, constant_value
+from lossc.compiler.targets.target_form import OTHERS, target_form
 from lossc.compiler.targets.torch_form import Form, form_of
 from lossc.compiler.targets.torch_function import function, module
 from lossc.compiler.targets.torch_fused import fused
@@ -53,19 +57,17 @@ def emit(loss: Loss, *, selftest: bool = True, options: Options = DEFAULT) -> st
     names = names_of(loss)
     for p in loss.params:
         constant_value(const(p.default or 0))  # refuses what float64 cannot hold
-    gradient = gradient_kernel(stages, names, options)
-    form = form_of(stages.lowered, loss, names, options, fused=bool(gradient), target_only=False)
-    kernel = build_kernel(stages.guarded, _operands(names), TORCH)
+    form = form_of(stages.lowered, loss, names, options)
+    kernels, form = _kernels(stages, form, options)
     parts = [
-        text.kernel_function(form, _body(kernel, stages.guarded, form)),
-        *([text.slope_function(form, gradient)] if gradient else []),
-        POWER_HELPER.strip("\n") if "_power" in kernel.uses else "",
+        *kernels,
+        POWER_HELPER.strip("\n") if any("_power(" in k for k in kernels) else "",
         call.working(form),
         call.arguments(form),
         call.checks(loss, names),
         call.weights(form),
         call.reduce_function(),
-        fused(form) if form.fused else "",
+        fused(form) if form.blocks else "",
         function(form),
         module(form),
         f"Loss = {names.cls}",
@@ -76,7 +78,27 @@ def emit(loss: Loss, *, selftest: bool = True, options: Options = DEFAULT) -> st
     return "\n\n".join(head) + f"\n\n\n{code}\n"
 
 
-def gradient_kernel(stages: Stages, names: Names, options: Options) -> list[str]:
+def _kernels(stages: Stages, form: Form, options: Options) -> tuple[list[str], Form]:
+    """The private functions that compute the loss, and the form with what they offer."""
+    names = _operands(form.names)
+    kernel = build_kernel(stages.guarded, names, TORCH)
+    slope = _slope_kernel(stages, names, options)
+    functions = [text.kernel_function(form, _body(kernel, stages.guarded, form))]
+    if slope:
+        functions.append(text.slope_function(form, slope))
+    target = target_form(stages.canonical) if form.labels and not options.literal else None
+    if target is None:
+        return functions, replace(form, fused=bool(slope))
+    number = "margin" if target.margin else "score"
+    named = {**names, "f": number, OTHERS: "others"}
+    found = prepare(target.loss, options)
+    value = build_kernel(found.guarded, named, TORCH)
+    steep = _slope_kernel(found, named, options)
+    form = replace(form, fused=bool(slope), target=number, target_fused=bool(steep))
+    return [*functions, *text.target_functions(form, [*value.lines, f"return {value.result}"], steep)], form
+
+
+def _slope_kernel(stages: Stages, names: Mapping[str, str], options: Options) -> list[str]:
     """The lines that compute the loss and its gradient together; none where that is not wanted, or does not win."""
     if options.fused is False or options.literal:
         return []
@@ -85,7 +107,7 @@ def gradient_kernel(stages: Stages, names: Names, options: Options) -> list[str]
         return []
     loss = stages.guarded
     body, slope = (shared_softmax(e, loss.body) for e in (loss.body, slope))
-    kernel = build_kernel(loss.with_body(body), _operands(names), TORCH, slope)
+    kernel = build_kernel(loss.with_body(body), names, TORCH, slope)
     if not all(kernel.tensors) or not kernel.reached or not (options.fused or _wins(kernel, loss, names)):
         return []
     if loss.layout == CLASSWISE and not (varies(slope) and (varies(body) or loss.reduces_itself)):
@@ -93,18 +115,18 @@ def gradient_kernel(stages: Stages, names: Names, options: Options) -> list[str]
     value, steep = kernel.results
     lines = list(kernel.lines)
     if "num_classes" in kernel.uses:
-        lines.insert(0, f"num_classes = {names.prediction}.shape[dim]")
+        lines.insert(0, f"num_classes = {names['f']}.shape[dim]")
     if loss.reduces_itself:
         last = f"torch.squeeze({value}, dim)"
     else:
         last = f"torch.sum({value}, dim=dim)" if loss.layout == CLASSWISE else value
-    lines = overwrite(lines, [value, steep], ["y", names.prediction])
+    lines = overwrite(lines, [value, steep], ["y", names["f"]])
     return [*lines, f"return {last}, {steep}"]
 
 
-def _wins(kernel: Kernel, loss: Loss, names: Names) -> bool:
+def _wins(kernel: Kernel, loss: Loss, names: Mapping[str, str]) -> bool:
     """Whether loss and gradient together are less work than what autograd makes of the loss: about three times it."""
-    alone = build_kernel(loss, _operands(names), TORCH)
+    alone = build_kernel(loss, names, TORCH)
     return len(kernel.lines) <= 3 * len(alone.lines)
 
 

@@ -151,7 +151,7 @@ def _masked({f}: Tensor, weight: Tensor | None, dim: int) -> Tensor:
 
 _MARGIN = '''
 def _margin(labels: Tensor, {f}: Tensor, dim: int) -> Tensor:
-    """The target's score less the log-sum-exp of the others: softmax({f}) at the target is the sigmoid of it."""
+    """The target's score less the log-sum-exp of the others: softmax({f}) at the target is its sigmoid."""
     index, least = labels.unsqueeze(dim), torch.finfo({f}.dtype).min
     if torch.compiler.is_compiling():  # a comparison fuses with what follows
         hit = torch.movedim(labels.unsqueeze(-1) == torch.arange({f}.shape[dim], device={f}.device), -1, dim)
@@ -159,6 +159,12 @@ def _margin(labels: Tensor, {f}: Tensor, dim: int) -> Tensor:
     else:
         others = {f}.scatter(dim, index, least)
     return torch.squeeze(torch.gather({f}, dim, index), dim) - torch.logsumexp(others, dim=dim)
+'''
+
+_SCORE = '''
+def _score(labels: Tensor, {f}: Tensor, dim: int) -> Tensor:
+    """The input at the target."""
+    return torch.squeeze(torch.gather({f}, dim, labels.unsqueeze(dim)), dim)
 '''
 
 _SAMPLE_WEIGHTS = '''
@@ -189,8 +195,8 @@ def weights(form: Form) -> str:
         parts.append(_ALONG)
     if form.labels:
         parts += [_ONEHOT, _SAMPLE_WEIGHTS]
-    if form.target_only:
-        parts.append(_MARGIN)
+    if form.target:
+        parts.append(_MARGIN if form.target == "margin" else _SCORE)
     return "\n\n\n".join(p.strip("\n").replace("{f}", form.prediction) for p in parts)
 
 

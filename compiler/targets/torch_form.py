@@ -20,7 +20,8 @@ class Form:
     binary       the target is 0 or 1 at each element; pos_weight and label_smoothing are offered
     per_class    a class weight multiplies the term of its class, as torch has it; else the samples of that class
     fused        there is a gradient in closed form, evaluated block by block
-    target_only  class indices need no more than the target's margin (`_margin_value`)
+    target       how class indices need the prediction at the target only: its "margin", its "score", or "" if not so
+    target_fused that has a gradient in closed form
     upcast       half precision is computed in float32
     """
 
@@ -31,7 +32,8 @@ class Form:
     binary: bool
     per_class: bool
     fused: bool
-    target_only: bool
+    target: str
+    target_fused: bool
     upcast: bool
 
     @property
@@ -44,6 +46,11 @@ class Form:
         return list(self.names.hyperparameters.values())
 
     @property
+    def blocks(self) -> bool:
+        """Whether anything is evaluated block by block."""
+        return self.fused or self.target_fused
+
+    @property
     def typed_values(self) -> list[str]:
         """The hyper-parameters as arguments of a private function."""
         return [f"{v}: float" for v in self.values]
@@ -54,8 +61,8 @@ class Form:
         return self.classwise and (self.labels or (self.per_class and self.loss.y == "binary"))
 
 
-def form_of(lowered: Loss, loss: Loss, names: Names, options: Options, *, fused: bool, target_only: bool) -> Form:
-    """What the file of a loss offers; `lowered` is the loss on its way to code, after its link."""
+def form_of(lowered: Loss, loss: Loss, names: Names, options: Options) -> Form:
+    """What the file of a loss offers, its kernels aside; `lowered` is the loss on its way to code, after its link."""
     classwise = loss.layout == CLASSWISE
     return Form(
         loss=loss,
@@ -64,8 +71,9 @@ def form_of(lowered: Loss, loss: Loss, names: Names, options: Options, *, fused:
         labels=classwise and loss.y in ("onehot", "prob"),
         binary=not classwise and loss.y == "binary",
         per_class=classwise and weighs_terms(lowered),
-        fused=fused,
-        target_only=target_only,
+        fused=False,
+        target="",
+        target_fused=False,
         upcast=options.dtype not in ("float16", "bfloat16"),
     )
 

@@ -80,16 +80,13 @@ def _elementwise(form: Form) -> list[str]:
         ones = call_line("(pos_weight.to(y.dtype) - 1.0) * y * _value", ["torch.ones_like(y)", f, *values])
         plain += ["if pos_weight is not None:", f"    loss = loss + {ones}"]
     plain.append("loss = _reduce(loss, weights, total, reduction)")
-    if not form.fused:
-        return [*lines, *_indented(plain, 4)]
     ready = f"_eager({f}, y, weights){' and pos_weight is None' if form.binary else ''}"
-    return [
-        *lines,
-        f"    if {ready}:",
-        call_line("loss = _in_blocks", ["y", f, "weights", "total", "reduction", *values], by=8),
-        "    else:",
-        *_indented(plain, 8),
-    ]
+    return [*lines, *_choice(_fused_case(form, ready), plain)]
+
+
+def _fused_case(form: Form, ready: str) -> list[tuple[str, list[str]]]:
+    arguments = ["y", form.prediction, "weights", "total", "reduction", *form.values]
+    return [(ready, [call_line("loss = _in_blocks", arguments, by=8).strip()])] if form.fused else []
 
 
 def _indented(lines: list[str], by: int) -> list[str]:
@@ -98,58 +95,64 @@ def _indented(lines: list[str], by: int) -> list[str]:
 
 def _labelled(form: Form) -> list[str]:
     f, values = form.prediction, form.values
+    kept = "rows" if form.per_class else "weights"
+    in_blocks = call_line(
+        "loss = _in_blocks", ["y", f, "weights", "total", "reduction", "label_smoothing", *values], by=8
+    )
+    cases: list[tuple[str, list[str]]] = []
+    if form.target:
+        only = f"labelled and label_smoothing == 0.0 and {f}.shape[dim] > 1"
+        number = [f"_{form.target}(y, {f}, dim)", f"{f}.shape[dim] - 1.0", *values]
+        lines = [
+            f"{f} = _masked({f}, weights, dim)",
+            call_line("loss = _target_value", number),
+            "loss = _reduce(loss, weights, total, reduction)",
+        ]
+        if form.target_fused:
+            cases.append((f"{only} and _eager({f}, y, weights)", [in_blocks.strip()]))
+        cases.append((only, lines))
+    if form.fused:
+        ready = f"_eager({f}, y, weights)" + (" and weight is None" if form.per_class else "")
+        cases.append((ready, [in_blocks.strip()]))
+    extra = [f"None if weight is None else _along(weight, {f}, dim)"] if form.per_class else []
+    dense = [
+        f"{f} = _masked({f}, {kept}, dim)",
+        f"y = _onehot(y, {f}, dim, label_smoothing)",
+        call_line("loss = _value", ["y", f, "dim", *values, *extra]),
+        f"loss = _reduce(loss, {kept}, total, reduction)",
+    ]
+    return [*_labelled_weights(form), *_choice(cases, dense)]
+
+
+def _labelled_weights(form: Form) -> list[str]:
+    f = form.prediction
+    lines = [f"    y, {f}, dim = _arguments(input, target)"]
+    if form.target or not form.per_class:
+        lines.append(f"    labelled = y.shape != {f}.shape")
     rows = "rows" if form.per_class else "_"
-    lines = [
-        f"    y, {f}, dim = _arguments(input, target)",
-        *([f"    labelled = y.shape != {f}.shape"] if form.target_only or not form.per_class else []),
+    lines += [
         "    if sample_weight is not None:",
         f"        sample_weight = sample_weight.broadcast_to({f}.shape[:dim] + {f}.shape[dim + 1 :])",
         f"    y, {rows}, weights = _sample_weights(y, {f}, sample_weight, weight, ignore_index)",
+        "    total = None if weights is None else torch.sum(weights)",
     ]
-    lines.append("    total = None if weights is None else torch.sum(weights)")
     if not form.per_class:
         lines += [
             "    if weight is not None and not labelled:",
             f"        share = torch.sum(y * _along(weight, {f}, dim), dim=dim)",
             "        weights = share if weights is None else weights * share",
         ]
-    whole = "labelled and label_smoothing == 0.0" if form.target_only else ""
-    if form.fused:
-        ready = f"_eager({f}, y, weights)"
-        if form.per_class:
-            ready += f" and (weight is None or {whole})" if whole else " and weight is None"
-        lines += [
-            f"    if {ready}:",
-            call_line("loss = _in_blocks", ["y", f, "weights", "total", "reduction", "label_smoothing", *values], by=8),
-        ]
-    if whole:
-        lines += [
-            f"    {'elif' if form.fused else 'if'} {whole}:",
-            *_indented([
-                f"{f} = _masked({f}, weights, dim)",
-                call_line("loss = _margin_value", [f"_margin(y, {f}, dim)", f"float({f}.shape[dim])", *values]),
-                "loss = _reduce(loss, weights, total, reduction)",
-            ], 8),
-        ]  # fmt: skip
-    kept = "rows" if form.per_class else "weights"
-    dense = [
-        f"{f} = _masked({f}, {kept}, dim)",
-        f"y = _onehot(y, {f}, dim, label_smoothing)",
-        call_line(
-            "loss = _value",
-            [
-                "y",
-                f,
-                "dim",
-                *values,
-                *([f"None if weight is None else _along(weight, {f}, dim)"] if form.per_class else []),
-            ],
-        ),
-        f"loss = _reduce(loss, {kept}, total, reduction)",
-    ]
-    if form.fused or whole:
-        return [*lines, "    else:", *_indented(dense, 8)]
-    return [*lines, *_indented(dense, 4)]
+    return lines
+
+
+def _choice(cases: list[tuple[str, list[str]]], otherwise: list[str]) -> list[str]:
+    """An if for the cases in order."""
+    if not cases:
+        return _indented(otherwise, 4)
+    lines: list[str] = []
+    for i, (test, body) in enumerate(cases):
+        lines += [f"    {'elif' if i else 'if'} {test}:", *_indented(body, 8)]
+    return [*lines, "    else:", *_indented(otherwise, 8)]
 
 
 def _rows(form: Form) -> list[str]:
@@ -164,16 +167,8 @@ def _rows(form: Form) -> list[str]:
         call_line("loss = _value", [f"y.to({f}.dtype)", f, "dim", *values, *extra]),
         "loss = _reduce(loss, weights, total, reduction)",
     ]
-    if not form.fused:
-        return [*lines, *_indented(plain, 4)]
     ready = f"_eager({f}, y, weights){' and weight is None' if form.class_weights else ''}"
-    return [
-        *lines,
-        f"    if {ready}:",
-        call_line("loss = _in_blocks", ["y", f, "weights", "total", "reduction", *values], by=8),
-        "    else:",
-        *_indented(plain, 8),
-    ]
+    return [*lines, *_choice(_fused_case(form, ready), plain)]
 
 
 # -- the module -------------------------------------------------------------------------------------------------------

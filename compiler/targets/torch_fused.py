@@ -18,8 +18,8 @@ BLOCK = 2**18
 def fused(form: Form) -> str:
     """All functions and classes of the fused form."""
     parts = [_eager(), f"_BLOCK = {BLOCK}  # elements at a time: what is computed on the way stays in the cache"]
-    if form.target_only:
-        parts.append(_margin_block(form))
+    if form.target_fused:
+        parts.append(_target_block(form))
     parts += [_block(form), _each(form), _sweep(form), _classes(form), _in_blocks(form)]
     return "\n\n\n".join(p.strip("\n") for p in parts)
 
@@ -63,18 +63,27 @@ def _no_more(count: int) -> str:
     return ", None" * count if count <= 12 else f", *([None] * {count})"
 
 
+_LABELLED = "y.shape != {f}.shape and smoothing == 0.0 and {f}.shape[1] > 1"
+"""When a block is one of class indices that needs the prediction at the target only."""
+
+
 def _block(form: Form) -> str:
     f = form.prediction
     arguments = ["y: Tensor", f"{f}: Tensor", "weight: Tensor | None", "scale: Tensor | float", "slope: Tensor | None"]
-    head = signature("_block", [*arguments, *_extra(form)], "Tensor")
-    lines = [head, '    """The losses of a block; scale * weight times their gradient goes into `slope`."""']
-    lines += [f"    {f} = {f}.to(_working({f}))"]
-    if form.target_only:
-        lines += [f"    if y.shape != {f}.shape and smoothing == 0.0:"]
-        lines += [call_line("return _margin_block", ["y", f, "weight", "scale", "slope", *form.values], by=8)]
-    lines.append(f"    y = _onehot(y, {f}, 1, smoothing)" if form.labels else f"    y = y.to({f}.dtype)")
+    lines = [
+        signature("_block", [*arguments, *_extra(form)], "Tensor"),
+        '    """The losses of a block; scale * weight times their gradient goes into `slope`."""',
+        f"    {f} = {f}.to(_working({f}))",
+    ]
+    by_target = call_line("return _target_block", ["y", f, "weight", "scale", "slope", *form.values], by=8)
+    if form.target_fused and not form.fused:
+        return "\n".join([*lines, by_target[4:]])
+    if form.target_fused:
+        lines += [f"    if {_LABELLED.replace('{f}', f)}:", by_target]
     given = ["y", f, *(["1"] if form.classwise else []), *form.values]
-    lines += [
+    return "\n".join([
+        *lines,
+        f"    y = _onehot(y, {f}, 1, smoothing)" if form.labels else f"    y = y.to({f}.dtype)",
         "    if slope is None:",
         call_line("return _value", given, by=8),
         call_line("loss, steep = _value_and_slope", given, by=4),
@@ -83,35 +92,36 @@ def _block(form: Form) -> str:
         "        steep = torch.where(weight != 0.0, weight * steep, 0.0)",
         "    torch.mul(steep, scale, out=slope)",
         "    return loss",
-    ]
-    return "\n".join(lines)
+    ])  # fmt: skip
 
 
-def _margin_block(form: Form) -> str:
-    arguments = [
-        "labels: Tensor",
-        "z: Tensor",
-        "weight: Tensor | None",
-        "scale: Tensor | float",
-        "slope: Tensor | None",
-    ]
-    given = ["margin", "float(z.shape[1])", *form.values]
+def _target_block(form: Form) -> str:
+    f = form.prediction
+    arguments = ["y: Tensor", f"{f}: Tensor", "weight: Tensor | None", "scale: Tensor | float", "slope: Tensor | None"]
+    given = [form.target, f"{f}.shape[1] - 1.0", *form.values]
+    if form.target == "margin":
+        number = [
+            f"    others = {f}.scatter(1, index, torch.finfo({f}.dtype).min)",
+            "    top = torch.amax(others, dim=1, keepdim=True)",
+            "    others.sub_(top).exp_()",
+            "    mass = torch.sum(others, dim=1, keepdim=True)",
+            f"    margin = torch.gather({f}, 1, index).sub_(top).sub_(torch.log(mass)).squeeze(1)",
+        ]
+        spread = ["    torch.mul(others, -steep / mass, out=slope)"]
+    else:
+        number, spread = [f"    score = torch.gather({f}, 1, index).squeeze(1)"], ["    slope.zero_()"]
     return "\n".join([
-        signature("_margin_block", [*arguments, *form.typed_values], "Tensor"),
-        '    """The losses of a block with class indices, from the margins of the targets alone."""',
-        "    index = labels.unsqueeze(1)",
-        "    others = z.scatter(1, index, torch.finfo(z.dtype).min)",
-        "    top = torch.amax(others, dim=1, keepdim=True)",
-        "    others.sub_(top).exp_()",
-        "    mass = torch.sum(others, dim=1, keepdim=True)",
-        "    margin = torch.gather(z, 1, index).sub_(top).sub_(torch.log(mass)).squeeze(1)",
+        signature("_target_block", [*arguments, *form.typed_values], "Tensor"),
+        '    """The losses of a block with class indices, from one number a sample."""',
+        "    index = y.unsqueeze(1)",
+        *number,
         "    if slope is None:",
-        call_line("return _margin_value", given, by=8),
-        call_line("loss, steep = _margin_value_and_slope", given, by=4),
+        call_line("return _target_value", given, by=8),
+        call_line("loss, steep = _target_value_and_slope", given, by=4),
         "    if weight is not None:",
         "        steep = torch.where(weight != 0.0, weight * steep, 0.0)",
         "    steep = (steep * scale).unsqueeze(1)",
-        "    torch.mul(others, -steep / mass, out=slope)",
+        *spread,
         "    slope.scatter_(1, index, steep.to(slope.dtype))",
         "    if weight is not None:",
         "        unused = (weight == 0.0).unsqueeze(1)",
@@ -225,11 +235,11 @@ def _plain(form: Form) -> str:
         f'    """The loss of each {"sample" if form.classwise else "element"}, by operations that autograd records."""',
         f"    {f} = {f}.to(_working({f}))",
     ]
-    if form.target_only:
-        lines += [
-            f"    if y.shape != {f}.shape and smoothing == 0.0:",
-            call_line("return _margin_value", [f"_margin(y, {f}, 1)", f"float({f}.shape[1])", *form.values], by=8),
-        ]
+    number = [f"_{form.target}(y, {f}, 1)", f"{f}.shape[1] - 1.0", *form.values]
+    if form.target_fused and not form.fused:
+        return "\n".join([*lines, call_line("return _target_value", number, by=4)])
+    if form.target_fused:
+        lines += [f"    if {_LABELLED.replace('{f}', f)}:", call_line("return _target_value", number, by=8)]
     lines.append(f"    y = _onehot(y, {f}, 1, smoothing)" if form.labels else f"    y = y.to({f}.dtype)")
     given = ["y", f, *(["1"] if form.classwise else []), *form.values]
     return "\n".join([*lines, call_line("return _value", given, by=4)])

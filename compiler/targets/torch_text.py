@@ -40,14 +40,15 @@ def slope_function(form: Form, body: list[str]) -> str:
     return _definition("_value_and_slope", [*arguments, *form.typed_values], "tuple[Tensor, Tensor]", doc, body)
 
 
-def margin_functions(form: Form, value: list[str], slope: list[str]) -> list[str]:
-    """The same two for class indices, from the target's margin alone."""
-    arguments = ["f: Tensor", "num_classes: float", *form.typed_values]
-    doc = "The loss of each sample, from the margin of its target."
-    parts = [_definition("_margin_value", arguments, "Tensor", doc, value)]
+def target_functions(form: Form, value: list[str], slope: list[str]) -> list[str]:
+    """The same two for class indices, from one number a sample."""
+    number = "the margin" if form.target == "margin" else "the input"
+    arguments = [f"{form.target}: Tensor", "others: float", *form.typed_values]
+    doc = f"The loss of each sample, from {number} of its target and the number of the other classes."
+    parts = [_definition("_target_value", arguments, "Tensor", doc, value)]
     if slope:
-        doc = "The same, and its derivative with respect to the margin; no graph is recorded of it."
-        parts.append(_definition("_margin_value_and_slope", arguments, "tuple[Tensor, Tensor]", doc, slope))
+        doc = f"The same, and its derivative with respect to {number}; no graph is recorded of it."
+        parts.append(_definition("_target_value_and_slope", arguments, "tuple[Tensor, Tensor]", doc, slope))
     return parts
 
 
