@@ -22,6 +22,33 @@ class Target(StrEnum):
     torch = "torch"
 
 
+class Dtype(StrEnum):
+    """The dtypes that a loss is computed in (`lossc.compiler.analysis.dtypes.FORMATS`)."""
+
+    float64 = "float64"
+    float32 = "float32"
+    bfloat16 = "bfloat16"
+    float16 = "float16"
+
+
+class Eps(StrEnum):
+    """What protects operands at the edge of a domain (`lossc.compiler.passes.policies`)."""
+
+    none = "none"
+    add = "add"
+    clamp = "clamp"
+
+
+class Kinks(StrEnum):
+    """The slope at a kink (`lossc.compiler.passes.policies`)."""
+
+    torch = "torch"
+    zero = "zero"
+    left = "left"
+    right = "right"
+    mid = "mid"
+
+
 class Format(StrEnum):
     """The forms in which a loss is shown."""
 

@@ -165,6 +165,9 @@ Example: `lossc train script.py`
 The file must define `Loss`, a subclass of torch.nn.Module, as the files do that lossc emits.""",
     "L244": """Source text that lossc does not load, because lossc cannot have emitted it.
 Only emitted source is loaded from memory; a file that you name yourself is your own code, and may hold anything.""",
+    "L245": """An option of compilation that does not exist.
+Example: `loss.to_torch(dtype="float8")`
+The message lists those that do.""",
     "L301": """A function that does not exist.
 Example: `lgo(y)`
 docs/language.md lists all functions; `name(a) = ...` on a line of its own defines one.""",
@@ -221,12 +224,18 @@ Leave it out of the header.""",
     "L333": """Warning: a helper function hides the operator of the same name.
 Example: `log(a) = plog(a)`
 Right if it is meant; otherwise choose another name.""",
+    "L334": """Warning: a constant that float32 cannot hold: it becomes 0, infinite or 1 there.
+Example: `log(1 - f + 1e-50)`, `clamp(f, 1e-8, 1 - 1e-8)`
+Compile with --dtype float64 if the loss is only used there; otherwise choose a constant that counts.""",
     "L340": """A constant that a float64 cannot hold: it would become 0 or infinite.
 Example: `1e-400*(y - f)`
 Write the loss in other units.""",
     "L341": """Learnable coefficients where numbers are needed.
 Example: emitting a loss that holds phi[0]
 Substitute their values first.""",
+    "L342": """A constant that the dtype of --dtype cannot hold: it becomes 0, infinite or 1 there.
+Example: `lossc compile "log(f + 1e-8)" --f positive --dtype float16`
+Choose a constant that counts in that dtype, or leave --dtype out: then half precision is computed in float32.""",
     "L900": """A bug in lossc.
 Please report it with the command that showed it; LOSSC_DEBUG=1 in the environment shows the traceback.""",
 }

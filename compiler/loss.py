@@ -159,18 +159,22 @@ class Loss:
 
         return differentiate(self, wrt, order=order)
 
-    def emit(self, target: str = "torch") -> str:
-        """The source text of a standalone file for `target`."""
+    def emit(self, target: str = "torch", **options: Any) -> str:
+        """The source text of a standalone file for `target`; `options` are the target's."""
         from lossc.compiler.targets import emit
 
-        return emit(self, target)
+        return emit(self, target, **options)
 
-    def to_torch(self, /, reduction: str = "mean", **hyperparameters: float) -> torch.nn.Module:
-        """The loss as a module: the emitted file, loaded in this process."""
+    def to_torch(self, /, reduction: str = "mean", **settings: Any) -> torch.nn.Module:
+        """The loss as a module: the emitted file, loaded in this process.
+
+        `settings`: hyper-parameters, options of compilation such as `fused=True`, and torch's own `weight`,
+        `ignore_index`, `label_smoothing` and `pos_weight` where they apply.
+        """
         import importlib
 
         load = importlib.import_module("lossc.runtime.compiled").to_torch  # the one call up: imported when asked for
-        module: torch.nn.Module = load(self, reduction=reduction, **hyperparameters)
+        module: torch.nn.Module = load(self, reduction=reduction, **settings)
         return module
 
     def to_json(self) -> str:

@@ -11,13 +11,15 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import inspect
 import linecache
 import sys
 import threading
 from collections import OrderedDict
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
-from typing import cast
+from typing import Any, cast
 
 from torch import nn
 
@@ -25,7 +27,7 @@ from lossc.compiler.errors import UsageError
 from lossc.compiler.loss import Loss
 from lossc.compiler.roles import ROLES
 from lossc.compiler.targets.audit import audit
-from lossc.compiler.targets.options import DEFAULT, Options
+from lossc.compiler.targets.options import DEFAULT, NAMES
 from lossc.compiler.targets.torch import emit
 from lossc.compiler.targets.torch_names import names_of
 
@@ -37,24 +39,34 @@ _loaded: OrderedDict[str, ModuleType] = OrderedDict()
 _lock = threading.RLock()
 
 
-def to_torch(
-    loss: Loss, /, reduction: str = "mean", *, options: Options = DEFAULT, **hyperparameters: float
-) -> nn.Module:
-    """The loss as an `nn.Module`; hyper-parameters by the names that the loss gives them.
+def to_torch(loss: Loss, /, reduction: str = "mean", **settings: Any) -> nn.Module:
+    """The loss as an `nn.Module`.
 
-    Raises UsageError for an unknown reduction (L241), an unknown hyper-parameter (L201), a value that does not suit its
-    role (L202) or a missing one (L242), and what `emit` raises for a loss that cannot be compiled.
+    `settings` are hyper-parameters, by the names that the loss gives them; the options of compilation
+    (`lossc.compiler.targets.options.Options`: fused, dtype, eps, kinks, from_logits, or `options` as a whole); and what
+    the module takes beside (weight, ignore_index, label_smoothing, pos_weight), where no hyper-parameter has that name.
+
+    Raises UsageError for an unknown reduction (L241), an unknown setting (L201), a value that does not suit its role
+    (L202) or a missing one (L242), and what `emit` raises for a loss that cannot be compiled.
     """
     if reduction not in REDUCTIONS:
         raise UsageError("L241", f"`{reduction}` is not a reduction", expected="one of: " + ", ".join(REDUCTIONS))
-    given = {name: _checked(loss, name, value) for name, value in hyperparameters.items()}
+    known = {p.name for p in loss.params}
+    chosen = {k: settings.pop(k) for k in NAMES if k in settings and k not in known}
+    options = replace(settings.pop("options", DEFAULT) if "options" not in known else DEFAULT, **chosen)
+    cls = load_source(emit(loss, selftest=False, options=options), loss.name).Loss
+    taken = set(inspect.signature(cls).parameters)
+    beside = {k: settings.pop(k) for k in _CALL if k in settings and k not in known and k in taken}
+    given = {name: _checked(loss, name, value) for name, value in settings.items()}
     missing = [p.name for p in loss.params if p.default is None and p.name not in given]
     if missing:
         raise UsageError("L242", f"{loss.name} needs a value for `{missing[0]}`", hint=f"{missing[0]}=1.0")
-    names = names_of(loss)
-    cls = load_source(emit(loss, selftest=False, options=options), loss.name).Loss
-    module = cls(reduction, **{names.hyperparameters[name]: value for name, value in given.items()})
-    return cast(nn.Module, module)
+    names = names_of(loss).hyperparameters
+    return cast(nn.Module, cls(reduction, **beside, **{names[name]: value for name, value in given.items()}))
+
+
+_CALL = ("weight", "pos_weight", "ignore_index", "label_smoothing")
+"""What the module of a loss takes beside its hyper-parameters, where that applies."""
 
 
 def _checked(loss: Loss, name: str, value: float) -> float:

@@ -14,9 +14,12 @@ from lossc.cli.inputs import read_loss
 from lossc.cli.options import (
     Dialect,
     DialectOption,
+    Dtype,
+    Eps,
     FOption,
     ForceOption,
     JsonOption,
+    Kinks,
     LossArgument,
     NameOption,
     OutputOption,
@@ -27,7 +30,9 @@ from lossc.cli.options import (
     YOption,
 )
 from lossc.cli.output import STDOUT, check_writable, deliver
+from lossc.compiler.analysis.dtypes import constant_warnings
 from lossc.compiler.loss import Loss
+from lossc.compiler.targets.options import Options
 
 EXAMPLES = (
     'lossc compile "(y - f)^2" -o mse.py                  # then: python mse.py runs its self-test',
@@ -36,6 +41,8 @@ EXAMPLES = (
     'lossc compile "delta*abs(y - f)" --param delta:positive=1 --name scaled -o scaled.py',
     'echo "(y - f)^2" | lossc compile - > piped.py         # from standard input, to standard output',
     'lossc compile "log(y/f)^2" --dialect evomal --show-passes',
+    "lossc compile cross_entropy --dtype float16 --no-fused -o half.py",
+    'lossc compile "-y*log(f)" --y onehot --f prob --from-probabilities --eps clamp -o safe.py',
 )
 
 
@@ -49,6 +56,28 @@ def run(
     timeout: Annotated[
         float, typer.Option("--timeout", metavar="SECONDS", help="For --sympy: stop looking after this time.")
     ] = 10.0,
+    fused: Annotated[
+        bool | None,
+        typer.Option(
+            "--fused/--no-fused",
+            help="A gradient in closed form, block by block; by default where it wins.",
+            show_default=False,
+        ),
+    ] = None,
+    eps: Annotated[Eps, typer.Option("--eps", help="Protect log, sqrt, / and powers at the edge of their domain.")] = (
+        Eps.none
+    ),
+    kinks: Annotated[Kinks, typer.Option("--kinks", help="The slope at kinks; torch: as torch has it.")] = Kinks.torch,
+    dtype: Annotated[
+        Dtype | None,
+        typer.Option(
+            "--dtype", help="Compute in this dtype, and refuse constants that vanish in it.", show_default=False
+        ),
+    ] = None,
+    from_logits: Annotated[
+        bool,
+        typer.Option("--from-logits/--from-probabilities", help="What the model gives, for a loss of probabilities."),
+    ] = True,
     show_passes: Annotated[
         bool, typer.Option("--show-passes", help="Print the formula after each pass instead of the file.")
     ] = False,
@@ -73,12 +102,17 @@ def run(
     given = Given(y, f, name, param or (), sets or (), dialect.value)
     written = read_loss(loss, given, session.warnings)
     compiled = written.simplify(timeout=timeout) if sympy else written
-    source = compiled.emit(target.value)
+    options = Options(
+        eps=eps.value, kinks=kinks.value, dtype=dtype and dtype.value, fused=fused, from_logits=from_logits
+    )
+    source = compiled.emit(target.value, options=options)
+    if dtype is None:
+        session.warnings.items += constant_warnings(written, "float32")
     data: dict[str, Any] = {**facts(compiled), "target": target.value}
     note = f"{signature(compiled)} -> {output}; python {output} runs its self-test"
     if not show_passes:
         return deliver(source, data, output, force=force, note=note)
-    stages, rules = passes(written, compiled)
+    stages, rules = passes(written, compiled, options)
     data |= {"passes": [{"pass": n, "formula": str(one), "nodes": one.body.tree_size} for n, one in stages]}
     data |= {"rules": [{"rule": rule, "where": where} for rule, where in rules]}
     text = passes_text(stages, rules)
@@ -87,12 +121,12 @@ def run(
     return replace(deliver(source, data, output, force=force, note=note), text=text)
 
 
-def passes(written: Loss, compiled: Loss) -> tuple[list[tuple[str, Loss]], list[tuple[str, str]]]:
+def passes(written: Loss, compiled: Loss, options: Options) -> tuple[list[tuple[str, Loss]], list[tuple[str, str]]]:
     """The loss after each pass on the way to code, and the rules that were applied, with the place of each."""
     from lossc.compiler.printing import to_text
     from lossc.compiler.targets.pipeline import prepare
 
-    stages = prepare(compiled)
+    stages = prepare(compiled, options)
     shown = [("written", written)]
     if compiled is not written:
         shown.append(("simplified", compiled))

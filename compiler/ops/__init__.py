@@ -13,12 +13,12 @@ from lossc.compiler.ops.arithmetic import ARITHMETIC, CONSTANTS, EPSILON
 from lossc.compiler.ops.binary import COMPARISONS, MULTIPLE
 from lossc.compiler.ops.classwise import CLASSWISE
 from lossc.compiler.ops.elementary import ELEMENTARY
-from lossc.compiler.ops.protected import PROTECTED
+from lossc.compiler.ops.protected import PROTECTED, WITH_EPSILON
 from lossc.compiler.ops.record import BOOL_KIND, MAP, REAL_KIND, REDUCE, SIZE, OpRecord, call
 
 __all__ = [
-    "BOOL_KIND", "EPSILON", "MAP", "OPS", "REAL_KIND", "REDUCE", "SIZE", "OpRecord", "call", "kind_of", "lookup",
-    "names", "record",
+    "BOOL_KIND", "EPSILON", "MAP", "OPS", "REAL_KIND", "REDUCE", "SIZE", "WITH_EPSILON", "OpRecord", "call", "kind_of",
+    "lookup", "names", "record",
 ]  # fmt: skip
 
 OPS: dict[str, OpRecord] = {

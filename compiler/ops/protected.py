@@ -111,3 +111,6 @@ PROTECTED = (
         }, cost=7, sample=((0.1, 3.0),),
     ),
 )
+
+WITH_EPSILON = frozenset(r.name for r in PROTECTED if "1e-07" in r.lower["torch"])
+"""The operators that hold an ε of their own."""

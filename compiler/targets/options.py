@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
-DTYPES = ("float64", "float32", "bfloat16", "float16")
+from lossc.compiler.analysis.dtypes import FORMATS
+from lossc.compiler.errors import UsageError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,5 +30,12 @@ class Options:
     from_logits: bool = True
     literal: bool = False
 
+    def __post_init__(self) -> None:
+        """Raise UsageError (L245) for a dtype that does not exist."""
+        if self.dtype is not None and self.dtype not in FORMATS:
+            known = "one of: " + ", ".join(FORMATS)
+            raise UsageError("L245", f"`{self.dtype}` is not a dtype that a loss is computed in", expected=known)
 
+
+NAMES = tuple(f.name for f in fields(Options))
 DEFAULT = Options()

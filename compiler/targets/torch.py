@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from lossc._version import __version__
+from lossc.compiler.analysis.dtypes import check_constants
 from lossc.compiler.ir import const
 from lossc.compiler.loss import CLASSWISE, Loss, varies
 from lossc.compiler.targets import torch_call as call
@@ -49,14 +50,16 @@ lower_for_torch = prepare
 def emit(loss: Loss, *, selftest: bool = True, options: Options = DEFAULT) -> str:
     """The source text of a standalone PyTorch file for `loss`; with `selftest`, running the file checks it.
 
-    Raises LossTypeError for a loss that is not well formed, that has learnable coefficients, or whose constants
-    float64 cannot hold.
+    Raises LossTypeError for a loss that is not well formed, that has learnable coefficients (L341), or whose constants
+    float64 (L340) or the dtype of the options (L342) cannot hold.
     """
     stages = prepare(loss, options)
     loss = stages.written
     names = names_of(loss)
     for p in loss.params:
         constant_value(const(p.default or 0))  # refuses what float64 cannot hold
+    if options.dtype is not None:
+        check_constants(loss, stages.guarded, dtype=options.dtype)
     form = form_of(stages.lowered, loss, names, options)
     kernels, form = _kernels(stages, form, options)
     parts = [
