@@ -25,9 +25,10 @@ _NAMES = frozenset({
     "range", "slice", "sum", "super", "tuple", "type", "each", "unpacked", "whole",
 })  # fmt: skip
 _METHODS = frozenset({
-    "all", "any", "backward", "broadcast_to", "detach", "dim", "float", "is_complex", "is_floating_point",
-    "masked_fill_", "numel", "register_buffer", "reshape", "save_for_backward", "scatter", "scatter_",
-    "squeeze", "sum", "to", "tolist", "unsqueeze", "__init__",
+    "all", "any", "backward", "broadcast_to", "copy_", "detach", "dim", "float", "is_complex",
+    "is_floating_point", "masked_fill_", "numel", "register_buffer", "reshape", "save_for_backward", "scatter",
+    "scatter_",
+    "squeeze", "sum", "to", "tolist", "unsqueeze", "zero_", "__init__",
 }) | METHODS  # fmt: skip
 _TORCH = frozenset({
     "torch.amax", "torch.arange", "torch.autograd.grad", "torch.broadcast_to", "torch.compiler.is_compiling",

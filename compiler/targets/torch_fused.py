@@ -87,10 +87,11 @@ def _block(form: Form) -> str:
         "    if slope is None:",
         call_line("return _value", given, by=8),
         call_line("loss, steep = _value_and_slope", given, by=4),
-        "    if weight is not None:",
+        "    if weight is None:",
+        "        torch.mul(steep, scale, out=slope)",
+        "    else:",
         *(["        weight = weight.unsqueeze(1)"] if form.classwise else []),
-        "        steep = torch.where(weight != 0.0, weight * steep, 0.0)",
-        "    torch.mul(steep, scale, out=slope)",
+        "        slope.copy_(torch.where(weight != 0.0, weight * scale * steep, 0.0))",
         "    return loss",
     ])  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""Constants and dtypes: what a format holds is what torch makes of it, and a loss is refused where a constant is lost."""
+"""Constants and dtypes: what a format holds is what torch makes of it; a loss that loses a constant is refused."""
 
 from __future__ import annotations
 
@@ -91,6 +91,6 @@ def test_named_losses_fit_float32(name: str) -> None:
 
 def test_an_unknown_dtype() -> None:
     """L245 lists the dtypes that there are."""
-    with pytest.raises(UsageError, match="L245.*float8") as caught:
+    with pytest.raises(UsageError, match=r"L245.*float8") as caught:
         Options(dtype="float8")
     assert "bfloat16" in str(caught.value)
