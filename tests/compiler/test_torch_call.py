@@ -207,7 +207,7 @@ def test_sample_weights_of_a_classwise_loss(form: str) -> None:
 
 @EACH_FORM
 def test_class_weights_and_sample_weights_multiply(form: str) -> None:
-    """Weights of classes, of samples and ignored labels together: Σ w_n s_n L_n / Σ w_n s_n over what is not ignored."""
+    """Weights of classes, of samples and ignored labels together: Σ w_n s_n L_n / Σ w_n s_n over what is left."""
     torch.manual_seed(11)
     z, labels = torch.randn(8, CLASSES, dtype=torch.float64), torch.tensor([0, 1, 2, 3, 4, -100, 1, -100])
     weight, samples = torch.rand(CLASSES, dtype=torch.float64), torch.rand(8, dtype=torch.float64)
@@ -287,7 +287,7 @@ def test_empty_batches(form: str, reduction: str) -> None:
 @pytest.mark.parametrize("bad", [CLASSES, -1, 100])
 def test_labels_out_of_range(form: str, bad: int) -> None:
     """A class index that does not exist is an error, not a loss of zero."""
-    with pytest.raises((IndexError, RuntimeError), match="out of (bounds|range)"):
+    with pytest.raises((IndexError, RuntimeError), match=r"out of (bounds|range)"):
         module_of(named("cross_entropy"), form)(torch.randn(2, CLASSES), torch.tensor([0, bad]))
 
 
@@ -318,7 +318,7 @@ def test_probabilities_instead_of_scores() -> None:
 
 @pytest.mark.parametrize("value", [-0.1, 1.5, math.nan])
 def test_wrong_settings(value: float) -> None:
-    """Smoothing outside [0, 1] and ignore_index beside soft targets are refused with a reason, as torch refuses them."""
+    """Smoothing outside [0, 1] and ignore_index beside soft targets are refused with a reason, as by torch."""
     z, labels = torch.randn(3, CLASSES), torch.randint(0, CLASSES, (3,))
     with pytest.raises(ValueError, match="label_smoothing must be between"):
         named("cross_entropy").to_torch(label_smoothing=value)(z, labels)
