@@ -149,7 +149,10 @@ MULTIPLE = (
         partials=lambda x, y: (call("sigmoid", x - y), call("sigmoid", y - x)),
         interval=_logaddexp_interval, commutative=True, associative=True, monotone=(1, 1), curvature="convex",
         lower={
-            "torch": "torch.logaddexp({0}, {1})", "numpy": "np.logaddexp({0}, {1})",
+            # torch.logaddexp has a second derivative of NaN where exp(x - y) overflows; the slope here is a sigmoid
+            "torch": "torch.where({0} >= {1}, {0}, {1}) "
+            "- torch.nn.functional.logsigmoid(torch.where({0} >= {1}, {0} - {1}, {1} - {0}))",
+            "numpy": "np.logaddexp({0}, {1})",
             "math": "max({0}, {1}) + math.log1p(math.exp(-abs({0} - {1})))",
         }, cost=35,
     ),

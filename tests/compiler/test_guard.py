@@ -158,7 +158,7 @@ FINE: list[Loss] = [
     loss_of((Y - F) ** 2),
     loss_of(call("sqrt", 1 + (Y - F) ** 2)),
     loss_of(call("sqrt", (Y - F) ** 2 + call("eps"))),
-    loss_of(call("abs", F) ** const(Fraction(3, 2)) + F**3),
+    loss_of(call("abs", F) ** const(Fraction(5, 2)) + F**3),
     loss_of(call("sqrt", F) + F ** const(Fraction(1, 2)), f="positive"),
     loss_of(call("asin", call("tanh", F) / 2) + call("acosh", 2 + F**2)),
     loss_of(call("log", call("where", call("gt", F, 0), F, 1))),
@@ -166,7 +166,7 @@ FINE: list[Loss] = [
     loss_of(call("where", call("gt", F, Y), call("sqrt", 1 + F**2), call("log", 1 + F**2 + Y**2))),
     loss_of(call("where", call("gt", D, 0), call("log", F), 1 / F), delta=1.0),
     loss_of(call("sqrt", D) * F, delta=1.0),
-    *(named(n) for n in ("mse", "mae", "huber", "pseudo_huber", "quantile", "poisson", "smooth_l1")),
+    *(named(n).canonicalize() for n in ("mse", "mae", "huber", "pseudo_huber", "quantile", "poisson", "smooth_l1")),
 ]
 
 
