@@ -8,6 +8,7 @@ G8    u/|u| and |u|/u are the sign of u, 0 at 0; u^2/|u| is |u|.
 G7    u*log(u) is 0 at u = 0, with the chosen slope 0.
 
 A whole product or quotient is looked at, as factors above and below the bar, so that `y*sin(f)*exp(f)/f` is seen too.
+G8 and G12 are about slopes: a hole in y alone stays one. G7 fills it, since y*log(y) is 0 at y = 0 by convention.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from fractions import Fraction
 from functools import reduce
 
 from lossc.compiler import ops
-from lossc.compiler.ir import ARG, CONST, ONE, ZERO, Expr, const, is_writable, node, postorder, substitute
+from lossc.compiler.ir import ARG, CONST, ONE, ZERO, Expr, F, const, is_writable, node, postorder, substitute
 from lossc.compiler.ops import call
 from lossc.compiler.passes.series import Series, divided, factor_series, order, product
 
@@ -88,7 +89,7 @@ def _lives(x: Expr) -> bool:
 def _signs(here: Expr, nonzero: Nonzero) -> Expr | None:
     """u against |u|, above and below the bar."""
     above, below = factors(here)
-    for size in [x for x in (*above, *below) if x.op == "abs" and not nonzero(x)]:
+    for size in [x for x in (*above, *below) if x.op == "abs" and F in postorder(x) and not nonzero(x)]:
         (u,) = size.args
         for up, down in ((above, below), (below, above)):
             if size not in down or not (u in up or _square_of(u, up)):
@@ -116,7 +117,7 @@ def _quotients(here: Expr, nonzero: Nonzero) -> Expr | None:
     above, below = factors(here)
     made: list[Expr] = []
     for bottom in list(below):
-        if bottom not in below or nonzero(bottom) or bottom.tree_size > _LARGEST or not _lives(bottom):
+        if bottom not in below or bottom.tree_size > _LARGEST or F not in postorder(bottom) or nonzero(bottom):
             continue
         for u in _variables(bottom, nonzero):
             cured = _quotient(above, below, u)
@@ -128,8 +129,12 @@ def _quotients(here: Expr, nonzero: Nonzero) -> Expr | None:
 
 def _variables(bottom: Expr, nonzero: Nonzero) -> list[Expr]:
     """Sub-expressions that may be 0 and that `bottom` could be a power series in, inner ones first."""
-    live = (n for n in postorder(bottom) if ops.kind_of(n) == ops.REAL_KIND and n.op != "neg" and _lives(n))
-    return [n for n in live if not nonzero(n)]
+    live: set[Expr] = {F}
+    for here in postorder(bottom):
+        if any(a in live for a in here.args):
+            live.add(here)
+    reals = (n for n in postorder(bottom) if n in live and ops.kind_of(n) == ops.REAL_KIND and n.op != "neg")
+    return [n for n in reals if not nonzero(n)]
 
 
 def _quotient(above: list[Expr], below: list[Expr], u: Expr) -> Expr | None:
