@@ -52,6 +52,9 @@ class GuardFacts(Facts):
             return found
         condition, then, otherwise = here.args
         if condition.op in ("eq", "ne") and ZERO in condition.args:
+            rest = self._done[otherwise]
+            if condition.op == "eq" and rest.lo == rest.hi == 0 and _is_multiple(then, condition):
+                return Interval(0.0, 0.0, found.total)
             x = condition.args[1] if condition.args[0] is ZERO else condition.args[0]
             kept, constant = (otherwise, then) if condition.op == "eq" else (then, otherwise)
             at = self._done[constant]
@@ -83,6 +86,16 @@ class GuardFacts(Facts):
                 return True
             stack += here.args
         return False
+
+
+def _is_multiple(then: Expr, condition: Expr) -> bool:
+    """Whether where(x == 0, then, 0) is 0 everywhere: a slope chosen at a kink (G10)."""
+    factors, stack = set(), [then]
+    while stack:
+        here = stack.pop()
+        stack += here.args if here.op in ("mul", "neg") else here.args[:1] if here.op == "div" else ()
+        factors.add(here)
+    return any(a in factors for a in condition.args)
 
 
 _UNDERFLOWING = frozenset({"exp", "sigmoid", "softplus", "softmax"})
@@ -196,7 +209,7 @@ def guard_report(loss: Loss) -> tuple[Loss, list[Applied]]:
     facts = GuardFacts(loss)
     body, smoothed = without_needless_abs(loss.body, facts)
     body, masked = _rewrite_live(body, lambda here: _mask_branches(here, loss, facts))
-    whole = _whole_products(body)
+    whole = whole_products(body)
     body, completed = _rewrite_live(body, lambda here: _fill(here, facts), whole)
     cured_before = {n.args[2] for n in postorder(body) if n.op == "where" and _is_cure(n)}
     body, cured = _rewrite_live(body, lambda here: None if here in cured_before else _cure(here, facts))
@@ -206,7 +219,7 @@ def guard_report(loss: Loss) -> tuple[Loss, list[Applied]]:
 _PRODUCT = frozenset({"mul", "div", "neg"})
 
 
-def _whole_products(body: Expr) -> set[Expr]:
+def whole_products(body: Expr) -> set[Expr]:
     """The products and quotients that are not part of a larger one, but for those that G7 has seen to."""
     order = postorder(body)
     outside = {a for n in order if n.op not in _PRODUCT for a in n.args} | {body}
