@@ -29,7 +29,7 @@ _CLASSES = 3
 
 def mask_branch(branch: Expr, condition: Expr, taken_if: bool, loss: Loss, facts: Facts) -> Expr:
     """The branch, equal wherever `condition` is `taken_if`, and with finite slopes everywhere else."""
-    if not _lives(condition) or tame(branch, facts) or _is_masked(branch, condition):
+    if not _lives(condition) or tame(branch, facts) or is_masked(branch, condition):
         return branch
     atoms = _atoms(branch, condition)
     safe = _safe_point(branch, atoms, loss, facts)
@@ -38,7 +38,7 @@ def mask_branch(branch: Expr, condition: Expr, taken_if: bool, loss: Loss, facts
     return substitute(branch, {a: _choose(condition, taken_if, a, const(v)) for a, v in safe.items()})
 
 
-def _is_masked(branch: Expr, condition: Expr) -> bool:
+def is_masked(branch: Expr, condition: Expr) -> bool:
     """Whether y and f enter the branch through where(condition, ...) only: then it has been seen to."""
     stack, seen = [branch], set()
     while stack:

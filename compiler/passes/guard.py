@@ -6,7 +6,8 @@ abs(log(sqrt(y*f) + eps)) at y = 0). In this order:
 
 G2                 an absolute value inside an even function of it is dropped (`evenness`).
 G3                 where(c, a, b) with a branch that may fail off its side: inside the branch, y and f are replaced by a
-                   safe point wherever the other branch is taken (`branches`).
+                   safe point wherever the other branch is taken (`branches`); likewise the losing operand of min,
+                   max, relu and clamp (`saturation`).
 G7, G8, G12        products and quotients with a limit where they have no value get it (`removable`).
 G1, G4, G7, G11    op(x) singular at a point: where(x is there, value there, op(where(x is there, harmless, x))). The
                    slope at the point itself is then 0.
@@ -41,6 +42,7 @@ from lossc.compiler.passes.branches import LEAST, mask_branch
 from lossc.compiler.passes.evenness import without_needless_abs
 from lossc.compiler.passes.removable import filled, is_filled
 from lossc.compiler.passes.rewrite import Applied
+from lossc.compiler.passes.saturation import is_saturated, saturated
 
 
 class GuardFacts(Facts):
@@ -208,7 +210,8 @@ def guard_report(loss: Loss) -> tuple[Loss, list[Applied]]:
     """`guard`, with the list of what was guarded, and by which rule."""
     facts = GuardFacts(loss)
     body, smoothed = without_needless_abs(loss.body, facts)
-    body, masked = _rewrite_live(body, lambda here: _mask_branches(here, loss, facts))
+    before = {n.args[2] for n in postorder(body) if n.op == "where" and is_saturated(n)}
+    body, masked = _rewrite_live(body, lambda here: None if here in before else _mask_branches(here, loss, facts))
     whole = whole_products(body)
     body, completed = _rewrite_live(body, lambda here: _fill(here, facts), whole)
     cured_before = {n.args[2] for n in postorder(body) if n.op == "where" and _is_cure(n)}
@@ -252,7 +255,10 @@ def _fill(here: Expr, facts: GuardFacts) -> tuple[tuple[str, ...], Expr] | None:
 
 
 def _mask_branches(here: Expr, loss: Loss, facts: GuardFacts) -> tuple[tuple[str, ...], Expr] | None:
-    if here.op != "where" or _is_cure(here) or is_filled(here):
+    if here.op != "where":
+        settled = saturated(here, loss, facts)
+        return None if settled is None else (("G3",), settled)
+    if _is_cure(here) or is_filled(here) or is_saturated(here):
         return None
     condition, then, otherwise = here.args
     then = mask_branch(then, condition, True, loss, facts)
