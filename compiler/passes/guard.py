@@ -72,9 +72,16 @@ class GuardFacts(Facts):
 
     def surely_nonzero(self, x: Expr) -> bool:
         """Nonzero by role, by a bound that no dtype rounds away, or because a guard keeps 0 away."""
-        bound = self.range(x)
-        least = max(bound.lo, -bound.hi)
-        return least >= LEAST or (least == TINY and not self._may_underflow(x)) or _is_kept_away(x)
+        stack = [x]
+        while stack:
+            here = stack.pop()
+            bound = self.range(here)
+            least = max(bound.lo, -bound.hi)
+            if least >= LEAST or (least == TINY and not self._may_underflow(here)) or _is_kept_away(here):
+                return True
+            if here.op == "add" and all(self.range(a).lo >= 0 for a in here.args):
+                stack += here.args  # a sum of nonnegative numbers is 0 only if each is
+        return False
 
     def _may_underflow(self, x: Expr) -> bool:
         """Whether a value that is positive on the reals only may be 0 in a machine: exp(-1000)."""

@@ -73,6 +73,9 @@ class _Keeper:
         return node(made.op, self.above_zero(made.args[0]))
 
     def second(self, written: Expr, made: Expr) -> Expr:
+        """xlogy(x, y); xlogy(x, x) is 0 at its edge by itself."""
+        if made.args[0] is made.args[1]:
+            return made
         return node(made.op, made.args[0], self.above_zero(made.args[1]))
 
     def log1p(self, written: Expr, made: Expr) -> Expr:
