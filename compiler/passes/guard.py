@@ -40,7 +40,7 @@ from lossc.compiler.loss import Loss
 from lossc.compiler.ops import call
 from lossc.compiler.passes.branches import LEAST, mask_branch
 from lossc.compiler.passes.evenness import without_needless_abs
-from lossc.compiler.passes.removable import filled, is_filled
+from lossc.compiler.passes.removable import Filler, is_filled
 from lossc.compiler.passes.rewrite import Applied
 from lossc.compiler.passes.saturation import is_saturated, saturated
 
@@ -220,7 +220,8 @@ def guard_report(loss: Loss) -> tuple[Loss, list[Applied]]:
     before = {n.args[2] for n in postorder(body) if n.op == "where" and is_saturated(n)}
     body, masked = _rewrite_live(body, lambda here: None if here in before else _mask_branches(here, loss, facts))
     whole = whole_products(body)
-    body, completed = _rewrite_live(body, lambda here: _fill(here, facts), whole)
+    filler = Filler(facts.surely_nonzero)
+    body, completed = _rewrite_live(body, lambda here: _fill(here, filler), whole)
     cured_before = {n.args[2] for n in postorder(body) if n.op == "where" and _is_cure(n)}
     body, cured = _rewrite_live(body, lambda here: None if here in cured_before else _cure(here, facts))
     return loss.with_body(body), [*smoothed, *masked, *completed, *cured]
@@ -256,8 +257,8 @@ def _rewrite_live(
     return done[root], applied
 
 
-def _fill(here: Expr, facts: GuardFacts) -> tuple[tuple[str, ...], Expr] | None:
-    found = filled(here, facts.surely_nonzero)
+def _fill(here: Expr, filler: Filler) -> tuple[tuple[str, ...], Expr] | None:
+    found = filler.filled(here)
     return (tuple(rule for rule, _ in found), found[-1][1]) if found else None
 
 

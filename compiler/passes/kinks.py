@@ -26,8 +26,8 @@ from lossc.compiler.passes.differentiate import derivative
 from lossc.compiler.passes.guard import GuardFacts
 from lossc.compiler.passes.rewrite import Applied
 
-LARGEST = 500
-"""A derivative that is larger, as a tree, is not used to tell left from right."""
+LARGEST = 200
+"""Operands and derivatives that are larger, as trees, are not used to tell left from right."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,13 +166,13 @@ class _Chooser:
         inside = postorder(x)
         if F not in inside:
             return ZERO
-        if any(n.op not in LEAF_OPS and ops.record(n).axis for n in inside):
+        if x.tree_size > LARGEST or any(n.op not in LEAF_OPS and ops.record(n).axis for n in inside):
             return None
         try:
-            found = canonical_expr(derivative(x, F), self.facts)
+            found = derivative(x, F)
         except LossTypeError:
             return None
-        return found if found.tree_size <= LARGEST else None
+        return canonical_expr(found, self.facts) if found.tree_size <= 2 * LARGEST else None
 
 
 def _times(c: Expr, x: Expr) -> Expr:

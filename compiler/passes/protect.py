@@ -14,7 +14,7 @@ from lossc.compiler.loss import Loss
 from lossc.compiler.ops import call
 from lossc.compiler.passes.branches import LEAST
 from lossc.compiler.passes.guard import GuardFacts, whole_products
-from lossc.compiler.passes.removable import factors, filled
+from lossc.compiler.passes.removable import Filler, factors
 from lossc.compiler.passes.rewrite import Applied
 
 EPS = call("eps")
@@ -172,8 +172,9 @@ def _lives(x: Expr) -> bool:
 def _holes(body: Expr, facts: GuardFacts) -> set[Expr]:
     """The quotients whose denominators vanish only where a limit exists: the guards fill them (G8, G12)."""
     out: set[Expr] = set()
-    for whole in whole_products(body):
-        made = filled(whole, facts.surely_nonzero)
+    filler, wholes = Filler(facts.surely_nonzero), whole_products(body)
+    for whole in (n for n in postorder(body) if n in wholes):  # in order: the work of the filler is limited
+        made = filler.filled(whole)
         if not made:
             continue
         left = factors(made[-1][1])[1]

@@ -20,27 +20,82 @@ from functools import reduce
 from lossc.compiler import ops
 from lossc.compiler.ir import ARG, CONST, ONE, ZERO, Expr, F, const, is_writable, node, postorder, substitute
 from lossc.compiler.ops import call
-from lossc.compiler.passes.series import Series, divided, factor_series, order, product
+from lossc.compiler.passes.series import Expansion, Series, divided, order, product
 
 Nonzero = Callable[[Expr], bool]
 Found = tuple[str, Expr]
 """A rule id, and the expression in the new form."""
 
 _LARGEST = 80
-"""Denominators larger than this, as trees, are not searched for a variable."""
+"""Factors larger than this, as trees, are not expanded."""
+_MOST_WORK = 1_000
+"""Operations that are expanded in one loss, some milliseconds each at worst."""
 _NEAR = tuple(Fraction(1, 2**k) for k in range(2, 41))
-_LONGEST = 20
+_LONGEST, _SEEN = 20, 4
+"""Coefficients of a polynomial at most, and how many more must be known to judge it."""
 _LEFT_OUT = Fraction(1, 2**56)
 
 
-def filled(here: Expr, nonzero: Nonzero) -> list[Found]:
-    """The forms that `here`, a whole product or quotient, takes on one after the other; empty if it has no hole."""
-    found: list[Found] = []
-    for rule, step in (("G8", _signs), ("G12", _quotients), ("G7", _logarithm)):
-        made = step(found[-1][1] if found else here, nonzero)
-        if made is not None:
-            found.append((rule, made))
-    return found
+class Filler:
+    """Fills the holes of one loss; `nonzero` says what certainly does not vanish.
+
+    The work on power series is limited for the whole loss: what is not looked at any more stays as it is.
+    """
+
+    def __init__(self, nonzero: Nonzero) -> None:
+        self.nonzero = nonzero
+        self._expansions: dict[Expr, Expansion] = {}
+
+    def filled(self, here: Expr) -> list[Found]:
+        """The forms that `here`, a whole product or quotient, takes on one after the other; empty if it has no hole."""
+        found: list[Found] = []
+        for rule, step in (("G8", _signs), ("G12", self._quotients), ("G7", _logarithm)):
+            made = step(found[-1][1] if found else here, self.nonzero)
+            if made is not None:
+                found.append((rule, made))
+        return found
+
+    def _quotients(self, here: Expr, nonzero: Nonzero) -> Expr | None:
+        above, below = factors(here)
+        made: list[Expr] = []
+        for bottom in dict.fromkeys(below):
+            if bottom not in below or bottom.tree_size > _LARGEST or F not in postorder(bottom) or nonzero(bottom):
+                continue
+            for u in _variables(bottom, nonzero):
+                cured = self._quotient(above, below, bottom, u)
+                if cured is not None:
+                    made.append(cured)
+                    break
+        return _joined([*made, *above], below) if made else None
+
+    def _quotient(self, above: list[Expr], below: list[Expr], cause: Expr, u: Expr) -> Expr | None:
+        """The factors that vanish with u, as one guarded quotient, if it has a limit; they leave the lists."""
+        if not self._vanishing([cause], u):
+            return None
+        top, bottom = self._vanishing(above, u), self._vanishing(below, u)
+        if not top or not bottom or any(scale is not ONE for _, _, scale in bottom):
+            return None
+        upper, lower = (reduce(product, (found for _, found, _ in side)) for side in (top, bottom))
+        near = _truncated(divided(upper, lower)) if order(upper) >= order(lower) else None
+        if near is None:
+            return None
+        for side, among in ((top, above), (bottom, below)):
+            for x, _, _ in side:
+                among.remove(x)
+        scale = reduce(lambda a, b: b if a is ONE else a if b is ONE else a * b, (s for _, _, s in top))
+        return _guarded([x for x, _, _ in top], [x for x, _, _ in bottom], u, near, scale)
+
+    def _vanishing(self, among: list[Expr], u: Expr) -> list[tuple[Expr, Series, Expr]]:
+        """The factors that are power series in u without a constant term: with the series, and a number before it."""
+        expansion = self._expansions.setdefault(u, Expansion(u))
+        out = []
+        for x in among:
+            if sum(e.work for e in self._expansions.values()) > _MOST_WORK or x.tree_size > _LARGEST:
+                break
+            found = expansion.of_factor(x) if _lives(x) else None
+            if found is not None and 0 < order(found[0]) < len(found[0]):
+                out.append((x, *found))
+        return out
 
 
 def is_filled(here: Expr) -> bool:
@@ -113,20 +168,6 @@ def _square_of(u: Expr, among: list[Expr]) -> Expr | None:
 # -- G12: quotients of power series ------------------------------------------------------------------------------------
 
 
-def _quotients(here: Expr, nonzero: Nonzero) -> Expr | None:
-    above, below = factors(here)
-    made: list[Expr] = []
-    for bottom in list(below):
-        if bottom not in below or bottom.tree_size > _LARGEST or F not in postorder(bottom) or nonzero(bottom):
-            continue
-        for u in _variables(bottom, nonzero):
-            cured = _quotient(above, below, u)
-            if cured is not None:
-                made.append(cured)
-                break
-    return _joined([*made, *above], below) if made else None
-
-
 def _variables(bottom: Expr, nonzero: Nonzero) -> list[Expr]:
     """Sub-expressions that may be 0 and that `bottom` could be a power series in, inner ones first."""
     live: set[Expr] = {F}
@@ -137,37 +178,14 @@ def _variables(bottom: Expr, nonzero: Nonzero) -> list[Expr]:
     return [n for n in reals if not nonzero(n)]
 
 
-def _quotient(above: list[Expr], below: list[Expr], u: Expr) -> Expr | None:
-    """The factors that vanish with u, as one guarded quotient, if it has a limit; they are taken out of the lists."""
-    top, bottom = _vanishing(above, u), _vanishing(below, u)
-    if not bottom:
-        return None
-    scale, upper, lower = ONE, [Fraction(1)], [Fraction(1)]
-    for x, (found, factor) in top:
-        scale = factor if scale is ONE else scale * factor
-        upper = product(upper, found) if len(upper) > 1 else found
-        above.remove(x)
-    for _, (found, _factor) in bottom:
-        lower = product(lower, found) if len(lower) > 1 else found
-    fits = top and order(upper) >= order(lower) and not any(s is not ONE for _, (_, s) in bottom)
-    near = _truncated(divided(upper, lower)) if fits else None
-    if near is None:
-        above.extend(x for x, _ in top)
-        return None
-    for x, _ in bottom:
-        below.remove(x)
+def _guarded(top: list[Expr], bottom: list[Expr], u: Expr, near: tuple[Fraction, Series], scale: Expr) -> Expr:
+    """The quotient of two products: the polynomial near u = 0, itself elsewhere, each away from the other's ground."""
     inside, coefficients = near
     close = call("lt", call("abs", u), const(inside))
     here, there = call("where", close, u, 0), call("where", close, const(inside), u)
-    far = _joined([_replaced(x, u, there) for x, _ in top], [_replaced(x, u, there) for x, _ in bottom])
     value = _horner(coefficients, here)
+    far = _joined([_replaced(x, u, there) for x in top], [_replaced(x, u, there) for x in bottom])
     return call("where", close, value if scale is ONE else scale * value, far)
-
-
-def _vanishing(among: list[Expr], u: Expr) -> list[tuple[Expr, tuple[Series, Expr]]]:
-    """The factors that are power series in u without a constant term."""
-    found = ((x, factor_series(x, u)) for x in among if _lives(x))
-    return [(x, s) for x, s in found if s is not None and 0 < order(s[0]) < len(s[0])]
 
 
 def _replaced(x: Expr, u: Expr, by: Expr) -> Expr:
@@ -179,10 +197,11 @@ def _replaced(x: Expr, u: Expr, by: Expr) -> Expr:
 
 def _truncated(found: Series) -> tuple[Fraction, Series] | None:
     """Where and how many coefficients of the series are as good as float64 for two derivatives; None if nowhere."""
+    longest = min(_LONGEST, len(found) - _SEEN)
     for inside in _NEAR:
         weights = [abs(c) * max(k, 1) ** 2 * inside ** max(k - 2, 0) for k, c in enumerate(found)]
         bound = _LEFT_OUT * max(weights[order(found) : order(found) + 3], default=Fraction(0))
-        length = next((n for n in range(1, _LONGEST) if all(w <= bound for w in weights[n:])), None)
+        length = next((n for n in range(1, longest) if all(w <= bound for w in weights[n:])), None)
         if length is not None:
             return inside, found[:length]
     return None

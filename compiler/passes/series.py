@@ -13,7 +13,7 @@ from collections.abc import Callable
 from fractions import Fraction
 from functools import cache
 
-from lossc.compiler.ir import CONST, ONE, Expr, postorder
+from lossc.compiler.ir import CONST, ONE, Expr, node, postorder
 from lossc.compiler.ops import call
 from lossc.compiler.ops.arithmetic import EPSILON
 
@@ -23,30 +23,41 @@ TERMS = 26
 Series = list[Fraction]
 
 
+class Expansion:
+    """Power series in one variable, a sub-expression of what is expanded; each part is expanded once.
+
+    `work` counts the parts: all of them together may take long for a hostile formula, so that callers set a limit.
+    """
+
+    def __init__(self, variable: Expr) -> None:
+        self._done: dict[Expr, Series | None] = {variable: _monomial(1)}
+        if variable.op == "sub":
+            self._done[node("sub", *variable.args[::-1])] = _monomial(-1)
+        self.work = 0
+
+    def of(self, root: Expr) -> Series | None:
+        """The series of `root`; None unless all in it but the variable is a rational constant, and it is analytic."""
+        for here in postorder(root):
+            if here not in self._done:
+                self.work += 1
+                parts = [self._done[a] for a in here.args]
+                known = [p for p in parts if p is not None]
+                self._done[here] = _operation(here, known) if len(known) == len(parts) else None
+        return self._done[root]
+
+    def of_factor(self, factor: Expr) -> tuple[Series, Expr] | None:
+        """The series of a factor, with the irrational number that it is to be multiplied by (1 for most)."""
+        if factor.op in SCALED:
+            inner = self.of(factor.args[0])
+            found = None if inner is None else _composed(_known(factor.op), inner)
+            return None if found is None else (found, SCALED[factor.op])
+        found = self.of(factor)
+        return None if found is None else (found, ONE)
+
+
 def series(root: Expr, variable: Expr) -> Series | None:
-    """The power series of `root` in `variable`, a sub-expression of it; None unless all else in it is constant."""
-    opposite = variable.args[::-1] if variable.op == "sub" else None
-    done: dict[Expr, Series | None] = {variable: _monomial(1)}
-    for here in postorder(root):
-        if here in done:
-            continue
-        if here.op == "sub" and here.args == opposite:
-            done[here] = _monomial(-1)
-            continue
-        parts = [done[a] for a in here.args]
-        known = [p for p in parts if p is not None]
-        done[here] = _operation(here, known) if len(known) == len(parts) else None
-    return done[root]
-
-
-def factor_series(factor: Expr, variable: Expr) -> tuple[Series, Expr] | None:
-    """`series` of a factor, with the irrational number that it is to be multiplied by (1 for most)."""
-    if factor.op in SCALED:
-        inner = series(factor.args[0], variable)
-        found = None if inner is None else _composed(_known(factor.op), inner)
-        return None if found is None else (found, SCALED[factor.op])
-    found = series(factor, variable)
-    return None if found is None else (found, ONE)
+    """The power series of `root` in `variable`, if it has one with rational coefficients."""
+    return Expansion(variable).of(root)
 
 
 def order(found: Series) -> int:
@@ -139,10 +150,12 @@ def _composed(outer: Series, inner: Series) -> Series | None:
     """outer(inner), for an inner series without a constant term (Horner's rule)."""
     if inner[0]:
         return None
-    out = _constant(Fraction(0))
-    for c in reversed(outer):
-        out = product(out, inner)
-        out[0] += c
+    if not any(inner[2:]):
+        return [c * inner[1] ** n for n, c in enumerate(outer)]
+    out: Series = []
+    for n in range(TERMS - 1, -1, -1):  # what is multiplied by inner n times more needs n terms less
+        out = product([*out, Fraction(0)], inner[: TERMS - n])
+        out[0] += outer[n]
     return out
 
 
