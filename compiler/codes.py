@@ -97,6 +97,10 @@ Example: `loss.grad("f", order=3)`
 Differentiate the result again.""",
     "L204": """The time limit for simplifying is not between 0 and 3,600 seconds.
 Example: `loss.simplify(timeout=-1)`""",
+    "L205": """A numeric policy that does not exist.
+Example: `--eps clip`, `--kinks both`
+The policies are none, add and clamp for eps, and torch, zero, left, right and mid for kinks. docs/numerics.md shows
+what they do.""",
     "L210": """A dialect that does not exist.
 Example: `--dialect evo`
 The dialects are lossc, evomal (the thesis's protected operators) and public (its public code's clamped ones).""",

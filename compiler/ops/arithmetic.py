@@ -75,8 +75,8 @@ def _pow_partials(x: Expr, p: Expr) -> tuple[Expr, ...]:
 
 
 def _pow_singular(x: Expr, p: Expr) -> tuple[Expr, ...]:
-    """The value is finite and the slope is not at x = 0 when 0 < p < 1 (rule G4)."""
-    if p.op == "const" and (p.number >= 1 or p.number <= 0):
+    """At x = 0 the value is finite and the slope is not when 0 < p < 1, the second derivative when 1 < p < 2 (G4)."""
+    if p.op == "const" and (p.number >= 2 or p.number == 1 or p.number <= 0):
         return ()
     return (x,)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from lossc.compiler import interval as iv
 from lossc.compiler.interval import INF, Interval
-from lossc.compiler.ir import ONE, ZERO
+from lossc.compiler.ir import ONE, ZERO, Expr
 from lossc.compiler.ops.record import BOOL_KIND, REAL_KIND, OpRecord, call
 
 
@@ -33,6 +33,12 @@ def _hypot_interval(a: Interval, b: Interval) -> Interval:
     low = math.hypot(iv.absolute(a).lo, iv.absolute(b).lo)
     high = math.hypot(iv.absolute(a).hi, iv.absolute(b).hi)
     return Interval(max(iv.down(low, 4), 0.0), iv.up(high, 4), a.total and b.total)
+
+
+def _over_hypot(side: Expr, x: Expr, y: Expr) -> Expr:
+    """side/hypot(x, y), and 0 at the kink."""
+    length = call("hypot", x, y)
+    return call("where", call("eq", length, 0), 0, side / length)
 
 
 def _logaddexp(a: float, b: float) -> float:
@@ -135,9 +141,9 @@ MULTIPLE = (
         }, cost=2,
     ),
     OpRecord(
-        name="hypot", args=("x", "y"), doc="sqrt(x^2 + y^2) without overflow",
+        name="hypot", args=("x", "y"), doc="sqrt(x^2 + y^2) without overflow; slope 0 where both are 0",
         meaning=lambda ctx, x, y: ctx.sqrt(x * x + y * y),
-        partials=lambda x, y: (x / call("hypot", x, y), y / call("hypot", x, y)),
+        partials=lambda x, y: (_over_hypot(x, x, y), _over_hypot(y, x, y)),
         interval=_hypot_interval, commutative=True, curvature="convex", kinks=lambda x, y: (call("hypot", x, y),),
         singular=lambda x, y: (call("hypot", x, y),),
         lower={"torch": "torch.hypot({0}, {1})", "numpy": "np.hypot({0}, {1})", "math": "math.hypot({0}, {1})"},
@@ -149,7 +155,10 @@ MULTIPLE = (
         partials=lambda x, y: (call("sigmoid", x - y), call("sigmoid", y - x)),
         interval=_logaddexp_interval, commutative=True, associative=True, monotone=(1, 1), curvature="convex",
         lower={
-            "torch": "torch.logaddexp({0}, {1})", "numpy": "np.logaddexp({0}, {1})",
+            # torch.logaddexp has a second derivative of NaN where exp(x - y) overflows; the slope here is a sigmoid
+            "torch": "torch.where({0} >= {1}, {0}, {1}) "
+            "- torch.nn.functional.logsigmoid(torch.where({0} >= {1}, {0} - {1}, {1} - {0}))",
+            "numpy": "np.logaddexp({0}, {1})",
             "math": "max({0}, {1}) + math.log1p(math.exp(-abs({0} - {1})))",
         }, cost=35,
     ),

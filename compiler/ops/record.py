@@ -58,7 +58,8 @@ class OpRecord:
     exact           arguments at which the value is rational: folding uses these only, never a rounded value
     kinks           `(*args) -> expressions` whose zeros are where a partial jumps; the partials state the chosen
                     subgradient (conventions in docs/language.md; torch's wherever torch has one)
-    singular        `(*args) -> expressions` whose zeros are where the value is finite but a partial is not (rule G1)
+    singular        `(*args) -> expressions` whose zeros are where the value is finite but a first or second derivative
+                    is not (rules G1, G4)
     sympy           the name in SymPy; "" means opaque to it
     cost            relative cost of one evaluation (an addition is 1)
     sample          where tests and reports draw each argument

@@ -29,13 +29,26 @@ _CLASSES = 3
 
 def mask_branch(branch: Expr, condition: Expr, taken_if: bool, loss: Loss, facts: Facts) -> Expr:
     """The branch, equal wherever `condition` is `taken_if`, and with finite slopes everywhere else."""
-    if not _lives(condition) or tame(branch, facts):
+    if not _lives(condition) or tame(branch, facts) or is_masked(branch, condition):
         return branch
     atoms = _atoms(branch, condition)
     safe = _safe_point(branch, atoms, loss, facts)
     if safe is None:
         return _mask_operands(branch, condition, taken_if, facts)
     return substitute(branch, {a: _choose(condition, taken_if, a, const(v)) for a, v in safe.items()})
+
+
+def is_masked(branch: Expr, condition: Expr) -> bool:
+    """Whether y and f enter the branch through where(condition, ...) only: then it has been seen to."""
+    stack, seen = [branch], set()
+    while stack:
+        here = stack.pop()
+        if here.op == ARG:
+            return False
+        if here not in seen and not (here.op == "where" and here.args[0] is condition):
+            seen.add(here)
+            stack += here.args
+    return True
 
 
 def _choose(condition: Expr, taken_if: bool, used: Expr, safe: Expr) -> Expr:

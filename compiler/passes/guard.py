@@ -1,13 +1,16 @@
-"""Guards: values unchanged, and a finite, right gradient from reverse mode wherever the value is finite.
+"""Guards: values stay, and reverse mode gives finite, right first and second derivatives wherever the value is finite.
 
 Autograd multiplies by local slopes. Where a slope is infinite (sqrt at 0) or undefined (the unused branch of a
-`where`), 0 * inf is NaN although the formula has a value, and often a derivative (docs/numerics.md, G1, G3, G4,
-G13: the gradient of abs(log(sqrt(y*f) + eps)) at y = 0). Two rewrites cure it, both of the double-where form:
+`where`), 0 * inf is NaN although the formula has a value, and often a derivative (docs/numerics.md: the gradient of
+abs(log(sqrt(y*f) + eps)) at y = 0). In this order:
 
-G1, G4, G11   op(x) singular at a point: where(x is there, value there, op(where(x is there, harmless, x))). The slope
-              at the point itself is then 0.
-G3            where(c, a, b) with a branch that may fail off its side: inside the branch, y and f are replaced by a safe
-              point wherever the other branch is taken.
+G2                 an absolute value inside an even function of it is dropped (`evenness`).
+G3                 where(c, a, b) with a branch that may fail off its side: inside the branch, y and f are replaced by a
+                   safe point wherever the other branch is taken (`branches`); likewise the losing operand of min,
+                   max, relu and clamp (`saturation`).
+G7, G8, G12        products and quotients with a limit where they have no value get it (`removable`).
+G1, G4, G7, G11    op(x) singular at a point: where(x is there, value there, op(where(x is there, harmless, x))). The
+                   slope at the point itself is then 0.
 
 Facts decide what needs none. Run last: guards hide patterns from other passes.
 """
@@ -19,11 +22,27 @@ from collections.abc import Callable
 from lossc.compiler import ops
 from lossc.compiler.facts import Facts
 from lossc.compiler.interval import TINY, Interval, up
-from lossc.compiler.ir import ARG, CONST, HALF, LEAF_OPS, ONE, TWO, ZERO, Expr, node, postorder, rebuild
+from lossc.compiler.ir import (
+    ARG,
+    CONST,
+    HALF,
+    LEAF_OPS,
+    ONE,
+    TWO,
+    ZERO,
+    Expr,
+    F,
+    node,
+    postorder,
+    rebuild,
+)
 from lossc.compiler.loss import Loss
 from lossc.compiler.ops import call
 from lossc.compiler.passes.branches import LEAST, mask_branch
+from lossc.compiler.passes.evenness import without_needless_abs
+from lossc.compiler.passes.removable import Filler, is_filled
 from lossc.compiler.passes.rewrite import Applied
+from lossc.compiler.passes.saturation import is_saturated, saturated
 
 
 class GuardFacts(Facts):
@@ -35,6 +54,9 @@ class GuardFacts(Facts):
             return found
         condition, then, otherwise = here.args
         if condition.op in ("eq", "ne") and ZERO in condition.args:
+            rest = self._done[otherwise]
+            if condition.op == "eq" and rest.lo == rest.hi == 0 and _is_multiple(then, condition):
+                return Interval(0.0, 0.0, found.total)
             x = condition.args[1] if condition.args[0] is ZERO else condition.args[0]
             kept, constant = (otherwise, then) if condition.op == "eq" else (then, otherwise)
             at = self._done[constant]
@@ -49,10 +71,51 @@ class GuardFacts(Facts):
         return found
 
     def surely_nonzero(self, x: Expr) -> bool:
-        """Nonzero by role, or by a bound that no dtype rounds away."""
-        bound = self.range(x)
-        least = max(bound.lo, -bound.hi)
-        return least >= LEAST or least == TINY
+        """Nonzero by role, by a bound that no dtype rounds away, or because a guard keeps 0 away."""
+        stack = [x]
+        while stack:
+            here = stack.pop()
+            bound = self.range(here)
+            least = max(bound.lo, -bound.hi)
+            if least >= LEAST or (least == TINY and not self._may_underflow(here)) or _is_kept_away(here):
+                return True
+            if here.op == "add" and all(self.range(a).lo >= 0 for a in here.args):
+                stack += here.args  # a sum of nonnegative numbers is 0 only if each is
+        return False
+
+    def _may_underflow(self, x: Expr) -> bool:
+        """Whether a value that is positive on the reals only may be 0 in a machine: exp(-1000)."""
+        stack, seen = [x], set()
+        while stack:
+            here = stack.pop()
+            if here in seen or (here.op == "where" and here.args[0].op == "eq"):
+                continue
+            seen.add(here)
+            if here.op in _UNDERFLOWING and self.range(here).lo == TINY:
+                return True
+            stack += here.args
+        return False
+
+
+def _is_multiple(then: Expr, condition: Expr) -> bool:
+    """Whether where(x == 0, then, 0) is 0 everywhere: a slope chosen at a kink (G10)."""
+    factors, stack = set(), [then]
+    while stack:
+        here = stack.pop()
+        stack += here.args if here.op in ("mul", "neg") else here.args[:1] if here.op == "div" else ()
+        factors.add(here)
+    return any(a in factors for a in condition.args)
+
+
+_UNDERFLOWING = frozenset({"exp", "sigmoid", "softplus", "softmax"})
+
+
+def _is_kept_away(x: Expr) -> bool:
+    """Whether x is where(|u| < c, d, u) with numbers c and d >= c: what G12 makes of a variable."""
+    if x.op != "where" or x.args[0].op != "lt":
+        return False
+    (size, bound), (_, far, u) = x.args[0].args, x.args
+    return size is call("abs", u) and bound.op == far.op == CONST and LEAST <= bound.number <= far.number
 
 
 # -- singular points (G1, G4, G11) ------------------------------------------------------------------------------------
@@ -67,10 +130,32 @@ def _at_zero(x: Expr) -> Cure:
 
 
 def _power(x: Expr, p: Expr) -> Cure:
-    """Only 0 < p < 1 is singular at 0; where p is known at run time only, the condition says so too."""
-    steep = x if p.op == CONST else call("where", call("lt", call("abs", p - HALF), HALF), x, ONE)
+    """Only 0 < p < 1 (the slope) and 1 < p < 2 (the second derivative) are singular at 0.
+
+    Where p is known at run time only, the condition says so too. If f is in p, but not in x, x = 0 is taken out for
+    every p >= 0, since the slope in p is x^p log(x); if f is not in p, p = 0 is taken out for every x.
+    """
+    if p.op == CONST:
+        at = call("eq", x, ZERO)
+        return at, ZERO, (call("where", at, ONE, x), p)
+    steep = call("where", call("lt", call("abs", call("abs", p - 1) - HALF), HALF), x, ONE)
+    value = ZERO
+    if _lives(p):
+        value = call("where", call("eq", p, ZERO), ONE, ZERO)
+        flat = x if _depends_on_f(p) else ZERO
+        steep = call("where", call("eq", p, ZERO), flat, steep)
+        if _depends_on_f(p) and not _depends_on_f(x):
+            steep = call("where", call("lt", p, ZERO), ONE, x)
     at = call("eq", steep, ZERO)
-    return at, ZERO, (call("where", at, ONE, x), p)
+    return at, value, (call("where", at, ONE, x), p)
+
+
+def _lives(x: Expr) -> bool:
+    return any(n.op == ARG for n in postorder(x))
+
+
+def _depends_on_f(x: Expr) -> bool:
+    return F in postorder(x)
 
 
 def _hypotenuse(x: Expr, y: Expr) -> Cure:
@@ -131,14 +216,32 @@ def guard(loss: Loss) -> Loss:
 def guard_report(loss: Loss) -> tuple[Loss, list[Applied]]:
     """`guard`, with the list of what was guarded, and by which rule."""
     facts = GuardFacts(loss)
-    body, masked = _rewrite_live(loss.body, lambda here: _mask_branches(here, loss, facts))
+    body, smoothed = without_needless_abs(loss.body, facts)
+    before = {n.args[2] for n in postorder(body) if n.op == "where" and is_saturated(n)}
+    body, masked = _rewrite_live(body, lambda here: None if here in before else _mask_branches(here, loss, facts))
+    whole = whole_products(body)
+    filler = Filler(facts.surely_nonzero)
+    body, completed = _rewrite_live(body, lambda here: _fill(here, filler), whole)
     cured_before = {n.args[2] for n in postorder(body) if n.op == "where" and _is_cure(n)}
     body, cured = _rewrite_live(body, lambda here: None if here in cured_before else _cure(here, facts))
-    return loss.with_body(body), [*masked, *cured]
+    return loss.with_body(body), [*smoothed, *masked, *completed, *cured]
 
 
-def _rewrite_live(root: Expr, step: Callable[[Expr], tuple[str, Expr] | None]) -> tuple[Expr, list[Applied]]:
-    """Bottom-up, apply `step` to every operation that y or f enters."""
+_PRODUCT = frozenset({"mul", "div", "neg"})
+
+
+def whole_products(body: Expr) -> set[Expr]:
+    """The products and quotients that are not part of a larger one, but for those that G7 has seen to."""
+    order = postorder(body)
+    outside = {a for n in order if n.op not in _PRODUCT for a in n.args} | {body}
+    done = {n.args[2] for n in order if n.op == "where" and is_filled(n)}
+    return {n for n in outside if n.op in _PRODUCT and n not in done}
+
+
+def _rewrite_live(
+    root: Expr, step: Callable[[Expr], tuple[tuple[str, ...], Expr] | None], only: set[Expr] | None = None
+) -> tuple[Expr, list[Applied]]:
+    """Bottom-up, apply `step` to every operation that y or f enters, or to those in `only`; it names its rules."""
     done: dict[Expr, Expr] = {}
     live: set[Expr] = set()
     applied: list[Applied] = []
@@ -146,21 +249,29 @@ def _rewrite_live(root: Expr, step: Callable[[Expr], tuple[str, Expr] | None]) -
         made = rebuild(here, (done[a] for a in here.args))
         if here.op == ARG or any(a in live for a in here.args):
             live.add(here)
-            found = step(made) if here.op not in LEAF_OPS else None
+            found = step(made) if here.op not in LEAF_OPS and (only is None or here in only) else None
             if found is not None:
-                rule, made = found
-                applied.append(Applied(rule, here))
+                rules, made = found
+                applied += [Applied(rule, here) for rule in rules]
         done[here] = made
     return done[root], applied
 
 
-def _mask_branches(here: Expr, loss: Loss, facts: GuardFacts) -> tuple[str, Expr] | None:
-    if here.op != "where" or _is_cure(here):
+def _fill(here: Expr, filler: Filler) -> tuple[tuple[str, ...], Expr] | None:
+    found = filler.filled(here)
+    return (tuple(rule for rule, _ in found), found[-1][1]) if found else None
+
+
+def _mask_branches(here: Expr, loss: Loss, facts: GuardFacts) -> tuple[tuple[str, ...], Expr] | None:
+    if here.op != "where":
+        settled = saturated(here, loss, facts)
+        return None if settled is None else (("G3",), settled)
+    if _is_cure(here) or is_filled(here) or is_saturated(here):
         return None
     condition, then, otherwise = here.args
     then = mask_branch(then, condition, True, loss, facts)
     otherwise = mask_branch(otherwise, condition, False, loss, facts)
-    return None if (then, otherwise) == here.args[1:] else ("G3", node("where", condition, then, otherwise))
+    return None if (then, otherwise) == here.args[1:] else (("G3",), node("where", condition, then, otherwise))
 
 
 def _is_cure(here: Expr) -> bool:
@@ -169,9 +280,9 @@ def _is_cure(here: Expr) -> bool:
     return kept.op in CURES and any(a.op == "where" and a.args[0] is at for a in kept.args)
 
 
-def _cure(here: Expr, facts: GuardFacts) -> tuple[str, Expr] | None:
+def _cure(here: Expr, facts: GuardFacts) -> tuple[tuple[str, ...], Expr] | None:
     if here.op not in CURES or not _singular(here, facts):
         return None
     rule, cure = CURES[here.op]
     at, value, safe = cure(*here.args)
-    return rule, node("where", at, value, node(here.op, *safe))
+    return (rule,), node("where", at, value, node(here.op, *safe))

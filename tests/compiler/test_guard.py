@@ -158,7 +158,7 @@ FINE: list[Loss] = [
     loss_of((Y - F) ** 2),
     loss_of(call("sqrt", 1 + (Y - F) ** 2)),
     loss_of(call("sqrt", (Y - F) ** 2 + call("eps"))),
-    loss_of(call("abs", F) ** const(Fraction(3, 2)) + F**3),
+    loss_of(call("abs", F) ** const(Fraction(5, 2)) + F**3),
     loss_of(call("sqrt", F) + F ** const(Fraction(1, 2)), f="positive"),
     loss_of(call("asin", call("tanh", F) / 2) + call("acosh", 2 + F**2)),
     loss_of(call("log", call("where", call("gt", F, 0), F, 1))),
@@ -166,7 +166,7 @@ FINE: list[Loss] = [
     loss_of(call("where", call("gt", F, Y), call("sqrt", 1 + F**2), call("log", 1 + F**2 + Y**2))),
     loss_of(call("where", call("gt", D, 0), call("log", F), 1 / F), delta=1.0),
     loss_of(call("sqrt", D) * F, delta=1.0),
-    *(named(n) for n in ("mse", "mae", "huber", "pseudo_huber", "quantile", "poisson", "smooth_l1")),
+    *(named(n).canonicalize() for n in ("mse", "mae", "huber", "pseudo_huber", "quantile", "poisson", "smooth_l1")),
 ]
 
 
@@ -208,14 +208,16 @@ def env_at(y: float, f: float) -> dict[Expr, Any]:
 
 @settings(max_examples=150, suppress_health_check=list(HealthCheck))
 @given(exprs(class_axis=False, exotic=False, max_leaves=8))
+@example(Y * call("log", Y) + F)
 def test_values_are_unchanged(body: Expr) -> None:
-    """At corners where guards act, the guarded loss and the loss have one value in the reference interpreter, and are
-    undefined at the same points."""
+    """At corners where guards act, the guarded loss and the loss have one value in the reference interpreter; where the
+    loss has none, the guarded loss has none either, unless a hole was filled (G7, G8, G12)."""
     loss = Loss(body, params=SETTINGS)
     guarded = guard(loss).body
+    filled = {"G7", "G8", "G12"} & set(rules(loss))
     for y, f in ((0.0, 0.0), (1.0, 0.0), (0.0, 1.0), (1.0, 1.0), (-1.0, 2.0), (2.0, -0.5)):
         before, after = evaluate_all([body, guarded], env_at(y, f), dps=40)
-        same = mpmath.isnan(before) and mpmath.isnan(after)
+        same = mpmath.isnan(before) and (mpmath.isnan(after) or filled)
         assert same or before == after or mpmath.almosteq(before, after, rel_eps=1e-35)
 
 
@@ -227,10 +229,13 @@ GUARDED_OPS = ("where", "sqrt", "pow", "log", "div", "mul", "sub", "add", "abs",
 @given(exprs(names=GUARDED_OPS, class_axis=False, exotic=False, max_leaves=8))
 @example(call("where", call("gt", F, 0), call("log", F) * call("sqrt", Y), F))
 @example((call("sqrt", F) - F) ** F)
+@example(call("max", call("min", Y, F), F))
 def test_gradients_are_finite_and_right_wherever_the_value_is_finite(body: Expr) -> None:
     """Compiled, in float64, at all corners: where every part of the formula has a moderate value, the module has that
-    value, a finite gradient, and the true one where the reference is smooth."""
+    value, a finite gradient, and the true one where the reference is smooth and no part of it is at a kink (the chosen
+    slopes of max(min(y, f), f) at y = f are those of its parts)."""
     assume(body.tree_size < 60)
+    kinks = [k for n in postorder(body) if n.args for k in ops.record(n).kinks(*n.args)]
     loss = Loss(body, params=SETTINGS)
     at = [(y, f) for y in CORNERS for f in CORNERS]
     f = column([f for _, f in at])
@@ -245,7 +250,8 @@ def test_gradients_are_finite_and_right_wherever_the_value_is_finite(body: Expr)
             continue
         assert value[i].item() == pytest.approx(float(parts[-1]), rel=1e-6, abs=1e-6), (y, x)
         assert math.isfinite(slope[i]), (y, x)
-        expected = reference_slope(loss, y, x)
+        at_kink = any(k == 0 for k in evaluate_all(kinks, env_at(y, x), dps=40))
+        expected = None if at_kink else reference_slope(loss, y, x)
         if expected is not None and abs(expected) < 20:  # beyond: x^x and its kin at 0, where no difference converges
             assert slope[i].item() == pytest.approx(float(expected), rel=1e-5, abs=1e-5), (y, x)
 
