@@ -189,6 +189,7 @@ _RULES: dict[str, Rule] = {
     "atanh": lambda d, x: d.positive(ONE - x) | d.positive(ONE + x),
     "acosh": lambda d, x: d.nonnegative(x - 1),
     "log1mexp": lambda d, x: d.positive(-x),
+    "hypotm": lambda d, x, c: d.positive(c),
     "xlogy": lambda d, x, y: set() if d.facts.positive(y) else d.together("xlogy", x, y),
     "atan2": lambda d, y, x: set() if d.facts.nonzero(y) or d.facts.nonzero(x) else d.together("atan2", y, x),
 }
