@@ -26,6 +26,15 @@ def _others(ctx: Any, values: list[Any]) -> list[Any]:
     return [_logsumexp(ctx, r) if r else -ctx.inf for r in rest]
 
 
+def _log_cosoftmax(ctx: Any, values: list[Any]) -> list[Any]:
+    whole = _logsumexp(ctx, values)
+    small = [v - whole < -1 for v in values]
+    return [
+        ctx.log1p(-ctx.exp(v - whole)) if unlikely else rest - whole
+        for v, rest, unlikely in zip(values, _others(ctx, values), small, strict=True)
+    ]
+
+
 def _max_weight(x: Expr, r: Expr) -> Expr:
     """Ties share the slope evenly, as torch.amax has it."""
     at_top = call("where", call("ge", x, r), 1, 0)
@@ -107,7 +116,7 @@ CLASSWISE = (
     ),
     OpRecord(
         name="log_cosoftmax", args=("x",), doc="log(1 - softmax(x)), stable; for two classes or more", axis=MAP,
-        meaning=lambda ctx, values: [v - _logsumexp(ctx, values) for v in _others(ctx, values)],
+        meaning=_log_cosoftmax,
         partials=lambda x: (-(call("softmax", x) / call("cosoftmax", x)), call("softmax", x) / call("cosoftmax", x)),
         centre=lambda x: call("logsumexp_c", x),
         interval=lambda x: Interval(-INF, 0.0, False),

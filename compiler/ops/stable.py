@@ -53,6 +53,12 @@ def _over_hypot(x: Expr, c: Expr) -> Expr:
     return x / call("hypot", x, c)
 
 
+def _logratio_interval(x: Interval, y: Interval) -> Interval:
+    low = -INF if x.lo <= 0 or math.isinf(y.hi) else iv.down(math.log(x.lo) - math.log(max(y.hi, iv.TINY)), 8)
+    high = INF if y.lo <= 0 or math.isinf(x.hi) else iv.up(math.log(max(x.hi, iv.TINY)) - math.log(y.lo), 8)
+    return Interval(low, high, x.total and y.total and x.lo > 0 and y.lo > 0)
+
+
 # The tables below are laid out by hand.
 # fmt: off
 STABLE = (
@@ -104,5 +110,18 @@ STABLE = (
             "torch": "{0} * ({0} / (torch.hypot({0}, {1}) + {1}))", "numpy": "{0} * ({0} / (np.hypot({0}, {1}) + {1}))",
             "math": "{0} * ({0} / (math.hypot({0}, {1}) + {1}))",
         }, cost=15, sample=((-3.0, 3.0), (0.3, 3.0)),
+    ),
+    OpRecord(
+        name="logratio", args=("x", "y"), doc="log(x/y) for x, y > 0, accurate near x = y, and without overflow",
+        meaning=lambda ctx, x, y: ctx.log1p((x - y) / y) if abs(x - y) < y / 2 else ctx.log(x) - ctx.log(y),
+        partials=lambda x, y: (1 / x, -(1 / y)),
+        defined=lambda x, y: bool(x > 0 and y > 0), interval=_logratio_interval, monotone=(1, -1),
+        lower={
+            "torch": "torch.where(torch.abs({0} - {1}) < 0.5 * {1}, torch.log1p(torch.clamp(({0} - {1}) / {1}, -0.5, 0.5)), "
+                     "torch.log({0}) - torch.log({1}))",
+            "numpy": "np.where(np.abs({0} - {1}) < 0.5 * {1}, np.log1p(np.clip(({0} - {1}) / {1}, -0.5, 0.5)), "
+                     "np.log({0}) - np.log({1}))",
+            "math": "(math.log1p(({0} - {1}) / {1}) if abs({0} - {1}) < 0.5 * {1} else math.log({0}) - math.log({1}))",
+        }, cost=50, sample=((0.3, 3.0), (0.3, 3.0)),
     ),
 )

@@ -190,6 +190,7 @@ _RULES: dict[str, Rule] = {
     "acosh": lambda d, x: d.nonnegative(x - 1),
     "log1mexp": lambda d, x: d.positive(-x),
     "hypotm": lambda d, x, c: d.positive(c),
+    "logratio": lambda d, x, y: [*d.positive(x), *d.positive(y)],
     "xlogy": lambda d, x, y: set() if d.facts.positive(y) else d.together("xlogy", x, y),
     "atan2": lambda d, y, x: set() if d.facts.nonzero(y) or d.facts.nonzero(x) else d.together("atan2", y, x),
 }

@@ -39,8 +39,8 @@ def _b_positive(facts: Facts, bound: Bindings) -> bool:
     return facts.positive(bound[B])
 
 
-def _b_in_unit(facts: Facts, bound: Bindings) -> bool:
-    return facts.range(bound[B]).within(0.0, 1.0)
+def _b_label(facts: Facts, bound: Bindings) -> bool:
+    return facts.is_label(bound[B])
 
 
 def _b_shared(facts: Facts, bound: Bindings) -> bool:
@@ -83,8 +83,9 @@ LOGARITHMS: tuple[Rule, ...] = (
     Rule("V19", call("log1p", A**2), call("log1psq", A), "the square overflows", family=families.log_of_square),
     Rule("V1", call("log", A + 1), call("log1p", A), "1 + x forgets a small x"),
     Rule("V1", call("log", 1 - A), call("log1p", -A), "1 - x forgets a small x"),
-    Rule("V25", call("log", A / B), call("log", A) - call("log", B), "the quotient overflows", _worth_splitting),
-    Rule("V25", call("log", A * B), call("log", A) + call("log", B), "the product overflows", _worth_splitting),
+    Rule("V25", call("log", A / B), call("logratio", A, B), "the quotient overflows, and forgets how near 1 it is", _worth_splitting),
+    Rule("V25", call("log", A * B), call("logratio", A, 1 / B), "the product overflows", _worth_splitting),
+    Rule("V25", call("log", A) - call("log", B), call("logratio", A, B), "cancels near a = b", _worth_splitting),
     Rule("V38", call("log1p", A) - call("log1p", B),
          call("log1p", call("max", A - B, 0) / (B + 1)) - call("log1p", call("max", B - A, 0) / (A + 1)),
          "cancels near a = b", _both_nonnegative),
@@ -147,8 +148,8 @@ SQUARES: tuple[Rule, ...] = (
 
 PROBABILITIES: tuple[Rule, ...] = (
     Rule("V35", 1 - _softmax, _others, "cancels where softmax(x) is near 1"),
-    Rule("V35", _softmax - B, _softmax * (1 - B) - B * _others, "cancels where both are near 1", _b_in_unit),
-    Rule("V35", _sigmoid - B, _sigmoid * (1 - B) - B * call("sigmoid", -A), "cancels where both are near 1", _b_in_unit),
+    Rule("V35", _softmax - B, _softmax * (1 - B) - B * _others, "cancels where both are near 1", _b_label),
+    Rule("V35", _sigmoid - B, _sigmoid * (1 - B) - B * call("sigmoid", -A), "cancels where both are near 1", _b_label),
     Rule("V36", B - _softmax * call("sum_c", B),
          B * _others - _softmax * call("where", call("gt", _softmax, 0.5),
                                        call("sum_c", call("where", call("gt", _softmax, 0.5), 0, B)),
