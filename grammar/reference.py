@@ -16,7 +16,7 @@ from lossc.compiler.ir import MAX_DIGITS, MAX_EXP10, Expr, param, substitute
 from lossc.compiler.names import ARGUMENTS, MAX_NAME
 from lossc.compiler.ops import OpRecord
 from lossc.compiler.passes.guard import CURES
-from lossc.compiler.passes.rewrite import A, B, C
+from lossc.compiler.passes.rewrite import A, B
 from lossc.compiler.passes.stabilize import RULES
 from lossc.compiler.printing import to_text
 from lossc.compiler.roles import ROLES
@@ -108,11 +108,12 @@ def limits() -> str:
 
 def rules() -> str:
     """Every value rewrite (V rules), in the order in which they are tried."""
-    named = {A: param("a"), B: param("b"), C: param("c")}
+    named = {A: param("a"), B: param("b")}
     rows = []
     for rule in RULES:
         before, after = (to_text(substitute(side, named)) for side in (rule.before, rule.after))
-        rows.append((rule.id, _code(before), _code(after), rule.why + (" (under a condition)" if rule.conditional else "")))
+        condition = " (under a condition)" if rule.conditional else ""
+        rows.append((rule.id, _code(before), _code(after), rule.why + condition))
     return _table(("id", "before", "after", "why"), rows)
 
 

@@ -102,11 +102,11 @@ CLASSWISE = (
         lower={"torch": "torch.log_softmax({0}, dim=dim)", "numpy": "special.log_softmax({0}, axis=axis)"}, cost=22,
     ),
     OpRecord(
-        name="cosoftmax", args=("x",), doc="1 - softmax(x), accurate where softmax(x) is near 1; for two classes or more", axis=MAP,
+        name="cosoftmax", args=("x",), doc="1 - softmax(x), accurate where softmax(x) is near 1", axis=MAP,
         meaning=lambda ctx, values: [ctx.exp(v - _logsumexp(ctx, values)) for v in _others(ctx, values)],
         partials=lambda x: (-call("softmax", x), call("softmax", x)),
         centre=lambda x: call("logsumexp_c", x),
-        interval=lambda x: Interval(TINY, 1.0, x.total),
+        interval=lambda x: Interval(0.0, 1.0, x.total),
         lower={
             "torch": "torch.where(torch.softmax({0}, dim=dim) > 0.5, torch.sum(torch.where(torch.softmax({0}, dim=dim) > 0.5, 0.0, "
                      "torch.softmax({0}, dim=dim)), dim=dim, keepdim=True), 1.0 - torch.softmax({0}, dim=dim))",

@@ -10,11 +10,14 @@ from collections.abc import Iterable
 from fractions import Fraction
 
 from lossc.compiler.facts import Facts
-from lossc.compiler.ir import ARG, CONST, HALF, ONE, ZERO, Expr, const, postorder
+from lossc.compiler.ir import ARG, CONST, ONE, ZERO, Expr, const, postorder
 from lossc.compiler.loss import varies
 from lossc.compiler.ops import call
 from lossc.compiler.passes.canonical.sums import is_sum, signed_parts
 from lossc.compiler.passes.canonicalize import canonical_expr
+
+LIKELY = const(Fraction(3, 5))
+"""A probability above this is that of one class at most, however it is rounded."""
 
 Factors = dict[Expr, int]
 """Bases to whole powers."""
@@ -68,7 +71,7 @@ def _depends(x: Expr) -> bool:
 
 
 def square_root(x: Expr, facts: Facts) -> Expr | None:
-    """r with x = r^2, if x is a product with an even power of y or f in it and other factors that cannot be negative."""
+    """r with x = r^2, if x is a product with an even power of y or f in it, and other factors that are not negative."""
     coefficient, found = factors(x)
     if coefficient <= 0 or not any(n % 2 == 0 and n > 0 and _depends(b) for b, n in found.items()):
         return None
@@ -212,7 +215,11 @@ def exponential_times_sigmoid(here: Expr, facts: Facts) -> Expr | None:
 
 
 def entropy(here: Expr, facts: Facts) -> Expr | None:
-    """y*log(y/b), y*log(y) and y*(log(y) - b) have the value 0 at y = 0: xlogy says so."""
+    """y*log(y/b), y*log(y) and y*(log(y) - b) have the value 0 at y = 0: xlogy says so.
+
+    For y in [0, 1], y*log(y/b) becomes xlogy(y, y) - xlogy(y, b), which has that value at b = 0 too; for a greater y
+    these might overflow.
+    """
     coefficient, found = factors(here)
     for base in [b for b, n in found.items() if n == 1]:
         taken = _split_logarithm(base, found, facts)
@@ -231,7 +238,10 @@ def _split_logarithm(base: Expr, found: Factors, facts: Facts) -> tuple[Expr, li
         if _is_log_of(base, x, facts):
             return x, [(call("xlogy", x, x), 1)]
         if base.op == "log" and base.args[0].op == "div" and base.args[0].args[0] is x:
-            return x, [(call("xlogy", x, x), 1), (call("xlogy", x, base.args[0].args[1]), -1)]
+            below = base.args[0].args[1]
+            if facts.range(x).hi > 1:
+                return x, [(call("xlogy", x, base.args[0]), 1)]
+            return x, [(call("xlogy", x, x), 1), (call("xlogy", x, below), -1)]
         parts = signed_parts(base) if is_sum(base) else []
         own = [(p, s) for p, s in parts if _is_log_of(p, x, facts)]
         if own:
@@ -263,7 +273,7 @@ def over_root(here: Expr, facts: Facts) -> Expr | None:
 def softmax_slope(here: Expr, facts: Facts) -> Expr | None:
     """t - p*sum_c(t) for p = softmax(x): the slope through a softmax, which cancels where p is near 1.
 
-    It is t*(1 - p) less p times the sum of the others' t; where p > 1/2 (at one class at most) that sum is taken
+    It is t*(1 - p) less p times the sum of the others' t; where p > 0.6 (at one class at most) that sum is taken
     without the class itself.
     """
     parts = signed_parts(here)
@@ -278,7 +288,7 @@ def softmax_slope(here: Expr, facts: Facts) -> Expr | None:
         rest = _terms(left + shared * t if sign > 0 else left - shared * t, facts)
         if len(parts) - 1 - len(rest) != len(signed_parts(t)):
             continue
-        likely = call("gt", p, HALF)
+        likely = call("gt", p, LIKELY)
         others = call("where", likely, call("sum_c", call("where", likely, 0, t)), total - t)
         slope = shared * (t * call("cosoftmax", *p.args) - p * others)
         return _added([*rest, (slope, -sign)])
@@ -306,4 +316,3 @@ __all__ = [
     "entropy", "exponential_times_sigmoid", "log_of_exponentials", "log_of_square", "over_root", "quotient_of_square",
     "root_of_square", "softmax_slope",
 ]  # fmt: skip
-

@@ -1,10 +1,10 @@
 """Rewrite rules as data, and the one engine that applies them.
 
-A rule is a pair of patterns, written as expressions over the wildcards A, B and C (`Rule("V4", before=log(sigmoid(A)),
+A rule is a pair of patterns, written as expressions over the wildcards A and B (`Rule("V4", before=log(sigmoid(A)),
 after=logsigmoid(A), ...)`). A wildcard stands for any expression, the same one wherever it occurs; the arguments of
 commutative operators match in either order. What no pattern can say (a sum of any number of exponentials, a square with
 any factors) a rule says by a function; its patterns are then the simplest case. Rules cite reference numbers (V1-V34)
-and say what makes them safe.
+and say what makes them safe; those after V34 are our own.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from lossc.compiler import ops
 from lossc.compiler.facts import Facts
 from lossc.compiler.ir import LEAF_OPS, Expr, param, postorder, rebuild, substitute
 
-A, B, C = param("?a"), param("?b"), param("?c")
-_WILD = frozenset({A, B, C})
+A, B = param("?a"), param("?b")
+_WILD = frozenset({A, B})
 """The wildcards. No hyper-parameter can have these names."""
 
 Given = Callable[[Facts, "Bindings"], bool]
@@ -97,7 +97,8 @@ Index = dict[str, list[Rule]]
 def rewrite(root: Expr, rules: Sequence[Rule] | Index, facts: Facts | None = None) -> tuple[Expr, list[Applied]]:
     """Apply the rules bottom-up, the first that matches at each node, until none does; and say what was applied.
 
-    Rules with a condition apply only where `facts` are given and settle it. Rules used often come by operator (`by_operator`).
+    Rules with a condition apply only where `facts` are given and settle it. Rules that are used often come by operator
+    (`by_operator`).
     """
     index = rules if isinstance(rules, dict) else by_operator(rules)
     done: dict[Expr, Expr] = {}

@@ -1,8 +1,8 @@
-"""Value rewrites: the same real function in a form that floating point keeps accurate and finite (numerics.md, V1-V32).
+"""Value rewrites: the same real function in a form that floating point keeps accurate and finite (numerics.md, V rules).
 
-The rules are data over the canonical form; each is equal on the reals wherever its left side is defined (the test suite
-proves that at 60 digits, and that the right side is right at the input where the left side fails). Applied before and
-after the link is pulled in, and again on derivatives, until nothing changes.
+The rules are data over the canonical form (`stable_rules.py`); each is equal on the reals wherever its left side is
+defined, and no less accurate in any format (the test suite proves both). Applied once the link is pulled in, and again
+on derivatives, until nothing changes.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from lossc.compiler.passes.canonicalize import canonical_expr
 from lossc.compiler.passes.link import LINK_RULES
 from lossc.compiler.passes.rewrite import Applied, Rule, by_operator, rewrite
 from lossc.compiler.passes.stable_rules import STABLE_RULES
+
 
 def _heads(a: Expr, b: Expr) -> frozenset[str]:
     """The operators of two terms, their coefficients aside ("const" for a number)."""

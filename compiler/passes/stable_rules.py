@@ -13,7 +13,7 @@ from lossc.compiler.ir import CONST
 from lossc.compiler.loss import varies
 from lossc.compiler.ops import call
 from lossc.compiler.passes import families
-from lossc.compiler.passes.rewrite import A, B, Bindings, C, Rule
+from lossc.compiler.passes.rewrite import A, B, Bindings, Rule
 
 
 def _both_positive(facts: Facts, bound: Bindings) -> bool:
@@ -83,7 +83,8 @@ LOGARITHMS: tuple[Rule, ...] = (
     Rule("V19", call("log1p", A**2), call("log1psq", A), "the square overflows", family=families.log_of_square),
     Rule("V1", call("log", A + 1), call("log1p", A), "1 + x forgets a small x"),
     Rule("V1", call("log", 1 - A), call("log1p", -A), "1 - x forgets a small x"),
-    Rule("V25", call("log", A / B), call("logratio", A, B), "the quotient overflows, and forgets how near 1 it is", _worth_splitting),
+    Rule("V25", call("log", A / B), call("logratio", A, B), "the quotient overflows, and rounds off how near 1 it is",
+         _worth_splitting),
     Rule("V25", call("log", A * B), call("logratio", A, 1 / B), "the product overflows", _worth_splitting),
     Rule("V25", call("log", A) - call("log", B), call("logratio", A, B), "cancels near a = b", _worth_splitting),
     Rule("V38", call("log1p", A) - call("log1p", B),
@@ -103,14 +104,14 @@ EXPONENTIALS: tuple[Rule, ...] = (
     Rule("V7", _exp / (_exp + 1), call("sigmoid", A), "inf/inf"),
     Rule("V7", 1 / (_exp + 1), call("sigmoid", -A), "overflow, and a gradient of NaN"),
     Rule("V7", B / (_exp + 1), B * call("sigmoid", -A), "overflow, and a gradient of NaN"),
-    Rule("V7", B / (_exp + 1) ** C, B * call("sigmoid", -A) ** C, "overflow, and a gradient of NaN"),
+    Rule("V7", B / (_exp + 1) ** 2, B * call("sigmoid", -A) ** 2, "overflow, and a gradient of NaN"),
     Rule("V7", _exp * call("sigmoid", -A), call("sigmoid", A), "inf*0; sigmoid(a)/sigmoid(-a) becomes exp(a) (V31)",
          family=families.exponential_times_sigmoid, heads=("mul", "div")),
     Rule("V9", 1 - call("tanh", A) ** 2, _steep, "cancels far out"),
     Rule("V9", B / call("cosh", A) ** 2, B * _steep, "a gradient of NaN where cosh overflows"),
     Rule("V11", _exp / call("sum_c", _exp), call("softmax", A), "inf/inf"),
     Rule("V11", A - call("logsumexp_c", A), call("log_softmax", A), "cancels where a is large"),
-    Rule("V11", call("exp", call("log_softmax", A)), call("softmax", A), "exp makes much of the error of a small log p"),
+    Rule("V11", call("exp", call("log_softmax", A)), call("softmax", A), "exp magnifies the error of log p"),
     Rule("V11", call("softmax", A - B), call("softmax", A), "b, the same at every class, rounds a off", _b_shared),
     Rule("V11", call("softmax", A + B), call("softmax", A), "b, the same at every class, rounds a off", _b_shared),
     Rule("V29", call("pow", _sigmoid, B), call("exp", B * call("logsigmoid", A)),
@@ -142,7 +143,8 @@ SQUARES: tuple[Rule, ...] = (
     Rule("V21", A / (A**2 + 1), call("div1psq", A), "the square overflows",
          family=families.quotient_of_square, heads=("mul", "div")),
     Rule("V39", A / _sqrt, _sqrt, "0/0", family=families.over_root, heads=("div",)),
-    Rule("V26", B * call("log", B / A), call("xlogy", B, B) - call("xlogy", B, A), "0*log(0), which is 0",
+    Rule("V26", B * call("log", B / A), call("xlogy", B, B / A), "0*log(0), which is 0; for b <= 1 it becomes "
+         "xlogy(b, b) - xlogy(b, a)",
          family=families.entropy, heads=("mul", "div")),
 )
 
@@ -151,8 +153,8 @@ PROBABILITIES: tuple[Rule, ...] = (
     Rule("V35", _softmax - B, _softmax * (1 - B) - B * _others, "cancels where both are near 1", _b_label),
     Rule("V35", _sigmoid - B, _sigmoid * (1 - B) - B * call("sigmoid", -A), "cancels where both are near 1", _b_label),
     Rule("V36", B - _softmax * call("sum_c", B),
-         B * _others - _softmax * call("where", call("gt", _softmax, 0.5),
-                                       call("sum_c", call("where", call("gt", _softmax, 0.5), 0, B)),
+         B * _others - _softmax * call("where", call("gt", _softmax, families.LIKELY),
+                                       call("sum_c", call("where", call("gt", _softmax, families.LIKELY), 0, B)),
                                        call("sum_c", B) - B),
          "the slope through a softmax: cancels where softmax(x) is near 1",
          family=families.softmax_slope, heads=("add", "sub")),

@@ -22,16 +22,18 @@ from lossc.compiler.facts import Facts
 from lossc.compiler.float32 import FLOAT64, Format, evaluate_in
 from lossc.compiler.ir import ARG, CONST, LEAF_OPS, PARAM, Expr, F, Y, param, postorder, substitute
 from lossc.compiler.loss import Loss, Parameter
-from lossc.compiler.passes.rewrite import A, B, C, Rule, rewrite
+from lossc.compiler.passes.rewrite import A, B, Rule, rewrite
 from lossc.compiler.sampling import Points
 
 G = param("g")
-LEAVES: tuple[dict[Expr, Expr], ...] = ({A: F, B: Y, C: G}, {A: F, B: G, C: Y})
+LEAVES: tuple[dict[Expr, Expr], ...] = ({A: F, B: Y}, {A: F, B: G})
 CLASSES = 3
 TRUTH_DIGITS = 400
 """Digits of the reference: enough for 1 - sigmoid(a) where exp(-a) is about 1e-300."""
 SAMPLERS = ("float-uniform", "log-uniform", "integer", "boundary", "special")
-ROLES = {F: ("real", "positive", "prob"), Y: ("real", "count", "positive", "prob"), G: ("real", "positive")}
+REACH = 1e30
+"""Values beyond this would need thousands of digits in the reference; formats with a smaller range end earlier."""
+ROLES = {F: ("real", "positive"), Y: ("real", "count", "positive", "binary", "onehot"), G: ("real", "positive")}
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,8 @@ def case(rule: Rule) -> Case:
 
 def _raw(sampler: str, rng: random.Random, form: Format) -> float:
     """One number, before it is fitted to a role."""
-    reach = float(np.log10(form.greatest))
+    top = min(form.greatest, REACH)
+    reach = float(np.log10(top))
     if sampler == "float-uniform":
         return rng.choice((-1.0, 1.0)) * 10 ** rng.uniform(-0.8 * reach, 0.6 * reach)
     if sampler == "log-uniform":
@@ -75,19 +78,19 @@ def _raw(sampler: str, rng: random.Random, form: Format) -> float:
         return float(rng.randint(-9, 9))
     small = 2.0 ** (1 - form.digits)
     if sampler == "boundary":
-        edges = (1.0, 0.5, 2.0, 1 + small, 1 - small / 2, small, np.sqrt(form.greatest) * 0.99, np.log(2.0), 11.0, 90.0)
+        edges = (1.0, 0.5, 2.0, 1 + small, 1 - small / 2, small, np.sqrt(top) * 0.99, np.log(2.0), 11.0, 90.0)
         return rng.choice((-1.0, 1.0)) * float(rng.choice(edges))
-    tiny = 2.0**form.least
-    return rng.choice((0.0, -0.0, tiny, -tiny, tiny * small, form.greatest, -form.greatest, form.greatest / 4, 1e3))
+    tiny = max(2.0**form.least, 1 / REACH)
+    return rng.choice((0.0, -0.0, tiny, -tiny, tiny * small, top / 8, -top / 8, top / 64, 1e3))
 
 
-def _fitted(value: float, role: str) -> float:
+def _fitted(value: float, role: str, form: Format) -> float:
     size = abs(value)
-    if role == "prob":
-        return size if size <= 1 else 1 / size
+    if role in ("binary", "onehot"):
+        return float(size > 1)
     if role == "count":
         return size
-    return max(size, 1e-30) if role == "positive" else value
+    return max(size, 2.0**form.least, 1 / REACH) if role == "positive" else value
 
 
 def sampled(one: Case, sampler: str, form: Format, count: int) -> Points:
@@ -102,7 +105,7 @@ def sampled(one: Case, sampler: str, form: Format, count: int) -> Points:
             drawn = [_raw(sampler, rng, form) for _ in range(width)]
             if i % 4 == 3 and last:
                 drawn[0] = last * (1 + shift)  # close to the leaf before: where differences cancel
-            row = [float(form.rounded(np.float64(_fitted(v, one.loss.role_of(leaf).name)))) for v in drawn]
+            row = [float(form.rounded(np.float64(_fitted(v, one.loss.role_of(leaf).name, form)))) for v in drawn]
             last = row[0]
             columns[leaf].append(tuple(row) if width > 1 else row[0])
     made = {leaf: tuple(values) for leaf, values in columns.items()}
