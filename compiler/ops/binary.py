@@ -137,7 +137,7 @@ MULTIPLE = (
     OpRecord(
         name="hypot", args=("x", "y"), doc="sqrt(x^2 + y^2) without overflow",
         meaning=lambda ctx, x, y: ctx.sqrt(x * x + y * y),
-        partials=lambda x, y: (x / call("hypot", x, y), y / call("hypot", x, y)),
+        partials=lambda x, y: (call("over_hypot", x, y), call("over_hypot", y, x)),
         interval=_hypot_interval, commutative=True, curvature="convex", kinks=lambda x, y: (call("hypot", x, y),),
         singular=lambda x, y: (call("hypot", x, y),),
         lower={"torch": "torch.hypot({0}, {1})", "numpy": "np.hypot({0}, {1})", "math": "math.hypot({0}, {1})"},

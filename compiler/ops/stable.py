@@ -49,8 +49,8 @@ def _hypotm_interval(x: Interval, c: Interval) -> Interval:
     return Interval(low, iv.up(_excess(size.hi, base.lo), 4), x.total and c.total and c.lo > 0)
 
 
-def _over_hypot(x: Expr, c: Expr) -> Expr:
-    return x / call("hypot", x, c)
+def _cosine(x: Expr, y: Expr) -> Expr:
+    return call("over_hypot", x, y)
 
 
 def _logratio_interval(x: Interval, y: Interval) -> Interval:
@@ -104,12 +104,27 @@ STABLE = (
     OpRecord(
         name="hypotm", args=("x", "c"), doc="hypot(x, c) - c for c > 0, accurate near x = 0",
         meaning=lambda ctx, x, c: x * x / (ctx.sqrt(x * x + c * c) + c),
-        partials=lambda x, c: (_over_hypot(x, c), -(call("hypotm", x, c) / call("hypot", x, c))),
+        partials=lambda x, c: (_cosine(x, c), -(call("hypotm", x, c) / call("hypot", x, c))),
         defined=lambda x, c: bool(c > 0), interval=_hypotm_interval,
         lower={
             "torch": "{0} * ({0} / (torch.hypot({0}, {1}) + {1}))", "numpy": "{0} * ({0} / (np.hypot({0}, {1}) + {1}))",
             "math": "{0} * ({0} / (math.hypot({0}, {1}) + {1}))",
         }, cost=15, sample=((-3.0, 3.0), (0.3, 3.0)),
+    ),
+    OpRecord(
+        name="over_hypot", args=("x", "y"), doc="x/hypot(x, y), the cosine of the angle of the point (x, y)",
+        meaning=lambda ctx, x, y: x / ctx.sqrt(x * x + y * y),
+        partials=lambda x, y: (
+            _cosine(y, x) ** 2 / call("hypot", x, y), -(_cosine(x, y) * _cosine(y, x) / call("hypot", x, y)),
+        ),
+        defined=lambda x, y: bool(x != 0 or y != 0),
+        interval=lambda x, y: Interval(
+            0.0 if x.lo >= 0 else -1.0, 0.0 if x.hi <= 0 else 1.0, x.total and y.total and (x.nonzero or y.nonzero)
+        ),
+        lower={
+            "torch": "{0} / torch.hypot({0}, {1})", "numpy": "{0} / np.hypot({0}, {1})",
+            "math": "{0} / math.hypot({0}, {1})",
+        }, cost=12, sample=((0.2, 3.0), (0.2, 3.0)),
     ),
     OpRecord(
         name="logratio", args=("x", "y"), doc="log(x/y) for x, y > 0, accurate near x = y, and without overflow",

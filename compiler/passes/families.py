@@ -168,12 +168,13 @@ def _exponent(part: Expr, facts: Facts) -> Expr | None:
 
 
 def log_of_exponentials(here: Expr, facts: Facts) -> Expr | None:
-    """log of a sum of positive multiples of exponentials, and of one positive constant, by logaddexp."""
+    """log, or log1p, of a sum of positive multiples of exponentials, and of a positive constant, by logaddexp."""
     (x,) = here.args
-    if x.op != "add" or not any(n.op == "exp" for n in postorder(x)):
+    parts = signed_parts(x) + ([(ONE, 1)] if here.op == "log1p" else [])
+    if len(parts) < 2 or not any(n.op == "exp" for n in postorder(x)):
         return None
     exponents: list[Expr] = []
-    for part, sign in signed_parts(x):
+    for part, sign in parts:
         exponent = _exponent(part, facts) if sign > 0 else None
         if exponent is None:
             return None

@@ -1,4 +1,4 @@
-"""Value rewrites: the same real function in a form that floating point keeps accurate and finite (numerics.md, V rules).
+"""Value rewrites: the same real function, in a form that floating point keeps accurate and finite (numerics.md, V).
 
 The rules are data over the canonical form (`stable_rules.py`); each is equal on the reals wherever its left side is
 defined, and no less accurate in any format (the test suite proves both). Applied once the link is pulled in, and again

@@ -65,8 +65,9 @@ LOGARITHMS: tuple[Rule, ...] = (
     Rule("V13", call("log", _others / B), call("log_cosoftmax", A) - call("log", B), "1 - p is never 0, so b > 0"),
     Rule("V13", call("log", B * _others), call("log_cosoftmax", A) + call("log", B), "1 - p is never 0, so b > 0"),
     Rule("V3", call("log", _exp + 1), call("softplus", A), "exp overflows, and vanishes beside 1"),
+    Rule("V3", call("log1p", _exp), call("softplus", A), "exp overflows"),
     Rule("V12", call("log", _exp + call("exp", B)), call("logaddexp", A, B), "exp overflows or underflows",
-         family=families.log_of_exponentials),
+         family=families.log_of_exponentials, heads=("log", "log1p")),
     Rule("V12", call("log", call("sum_c", _exp)), call("logsumexp_c", A), "exp overflows or underflows"),
     Rule("V12", call("log", call("mean_c", _exp)), call("logsumexp_c", A) - call("log", call("num_classes")),
          "exp overflows or underflows"),
@@ -77,7 +78,10 @@ LOGARITHMS: tuple[Rule, ...] = (
     Rule("V13", call("log", -call("expm1", A)), call("log1mexp", A), "the same, once 1 - exp(x) has become -expm1(x)"),
     Rule("V14", call("log", _exp - call("exp", B)), A + call("log1mexp", B - A), "inf - inf, and cancels near a = b"),
     Rule("V14", call("log", call("expm1", A)), A + call("log1mexp", -A), "expm1 overflows"),
+    Rule("V14", call("log", 2 * call("sinh", A)), A + call("log1mexp", -2 * A), "sinh overflows"),
+    Rule("V14", call("log", call("sinh", A)), A + call("log1mexp", -2 * A) - call("log", 2), "sinh overflows"),
     Rule("V16", call("log", call("cosh", A)), call("logcosh", A), "cosh overflows; its logarithm cancels near 0"),
+    Rule("V16", call("log", B * call("cosh", A)), call("log", B) + call("logcosh", A), "cosh overflows"),
     Rule("V19", call("log", A**2 + 1), call("log1psq", A), "the square overflows, and vanishes beside 1; "
          "log(a^2 + b) becomes 2*log(hypot(a, sqrt(b)))", family=families.log_of_square),
     Rule("V19", call("log1p", A**2), call("log1psq", A), "the square overflows", family=families.log_of_square),
@@ -137,6 +141,7 @@ DIFFERENCES: tuple[Rule, ...] = (
 SQUARES: tuple[Rule, ...] = (
     Rule("V22", call("sqrt", A**2 + B**2), call("hypot", A, B), "the squares overflow or underflow; "
          "sqrt(a^2*b) becomes |a|*sqrt(b)", family=families.root_of_square),
+    Rule("V22", A / call("hypot", A, B), call("over_hypot", A, B), "its slope cancels for large a"),
     Rule("V22", call("aq", A, B), A / call("hypot", B, 1), "the square overflows"),
     Rule("V21", A**2 / (A**2 + 1), call("sqdiv1psq", A), "inf/inf; its slope cancels for large a",
          family=families.quotient_of_square, heads=("mul", "div")),
