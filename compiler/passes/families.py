@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from fractions import Fraction
+from functools import lru_cache
 
 from lossc.compiler.facts import Facts
 from lossc.compiler.ir import ARG, CONST, ONE, ZERO, Expr, const, postorder
@@ -23,8 +24,9 @@ Factors = dict[Expr, int]
 """Bases to whole powers."""
 
 
+@lru_cache(maxsize=512)
 def factors(x: Expr) -> tuple[Fraction, Factors]:
-    """`(c, {base: n})` with x = c Π base^n, for a canonical x."""
+    """`(c, {base: n})` with x = c Π base^n, for a canonical x. Not to be changed: several rules ask for the same."""
     coefficient = Fraction(1)
     found: Factors = {}
     stack = [(x, 1)]
@@ -121,14 +123,15 @@ def root_of_square(here: Expr, facts: Facts) -> Expr | None:
     (x,) = here.args
     found = _square_and_rest(x, facts)
     if found is not None:
-        other = square_root(found[2], facts)
-        return call("hypot", found[0], call("sqrt", found[2]) if other is None else other)
+        rest = found[2]
+        other = rest if rest is ONE else square_root(rest, facts)
+        return call("hypot", found[0], call("sqrt", rest) if other is None else other)
     root = square_root(x, facts)
     return None if root is None else call("abs", root)
 
 
 def quotient_of_square(here: Expr, facts: Facts) -> Expr | None:
-    """b/(c + k b^2) and b^2/(c + k b^2), for c > 0, without squaring a large b."""
+    """b^2/(c + k b^2), and b/(c + k b^2), for c > 0, without squaring a large b."""
     coefficient, found = factors(here)
     for total in [b for b, n in found.items() if n == -1 and is_sum(b)]:
         split = _square_and_rest(total, facts)

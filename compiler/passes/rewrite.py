@@ -123,10 +123,20 @@ def _step(here: Expr, index: Index, facts: Facts | None) -> tuple[Rule, Expr] | 
             if made is not None and made is not here:
                 return rule, made
             continue
+        if not _plausible(rule.before, here):
+            continue
         bound = match(rule.before, here)
         if bound is not None and (rule.given is None or (facts is not None and rule.given(facts, bound))):
             return rule, substitute(rule.after, bound)
     return None
+
+
+def _plausible(pattern: Expr, here: Expr) -> bool:
+    """A quick look at the operators of the arguments, which most patterns do not survive."""
+    if ops.OPS[pattern.op].commutative:
+        wanted = {p.op for p in pattern.args if p not in _WILD}
+        return wanted <= {a.op for a in here.args}
+    return all(p in _WILD or p.op == a.op for p, a in zip(pattern.args, here.args, strict=True))
 
 
 def by_operator(rules: Iterable[Rule]) -> Index:

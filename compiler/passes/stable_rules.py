@@ -143,11 +143,9 @@ SQUARES: tuple[Rule, ...] = (
          "sqrt(a^2*b) becomes |a|*sqrt(b)", family=families.root_of_square),
     Rule("V22", A / call("hypot", A, B), call("over_hypot", A, B), "its slope cancels for large a"),
     Rule("V22", call("aq", A, B), A / call("hypot", B, 1), "the square overflows"),
-    Rule("V21", A**2 / (A**2 + 1), call("sqdiv1psq", A), "inf/inf; its slope cancels for large a",
-         family=families.quotient_of_square, heads=("mul", "div")),
-    Rule("V21", A / (A**2 + 1), call("div1psq", A), "the square overflows",
-         family=families.quotient_of_square, heads=("mul", "div")),
-    Rule("V39", A / _sqrt, _sqrt, "0/0", family=families.over_root, heads=("div",)),
+    Rule("V21", A**2 / (A**2 + 1), call("sqdiv1psq", A), "inf/inf; its slope cancels for large a; a/(a^2 + 1) becomes "
+         "div1psq(a)", family=families.quotient_of_square),
+    Rule("V39", A / _sqrt, _sqrt, "0/0", family=families.over_root),
     Rule("V26", B * call("log", B / A), call("xlogy", B, B / A), "0*log(0), which is 0; for b <= 1 it becomes "
          "xlogy(b, b) - xlogy(b, a)",
          family=families.entropy, heads=("mul", "div")),

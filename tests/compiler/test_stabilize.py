@@ -230,9 +230,9 @@ def test_an_entropy_is_zero_where_its_target_is() -> None:
     for text, y in (("y*log(y/f) + (1 - y)*log((1 - y)/(1 - f))", "binary"), ("y*(log(y) - log(f))", "prob")):
         body = prepare(parse(text, y=y, f="prob")).stable.body
         several = y == "prob"
-        columns: dict[Expr, tuple[Any, ...]] = {
-            Y: ((0.0, 1.0), (1.0, 0.0)) if several else (0.0, 1.0), F: ((0.5, -80.0), (2.0, 1.0)) if several else (3.0, -90.0)
-        }  # fmt: skip
+        columns: dict[Expr, tuple[Any, ...]] = {Y: (0.0, 1.0), F: (3.0, -90.0)}
+        if several:
+            columns = {Y: ((0.0, 1.0), (1.0, 0.0)), F: ((0.5, -80.0), (2.0, 1.0))}
         (found,) = evaluate_in(FLOAT32, [body], Points(columns, ("special",) * 2, 2 if several else None))
         assert np.isfinite(found).all()
 
@@ -257,7 +257,7 @@ def test_infinities_have_the_limit_and_nan_stays(formula: str, at: float, limit:
         assert found[2] == found[3]
 
 
-SLOPES = [  # loss, y, f (after the link), in float32: where the slope used to be NaN, infinite, 0 or without a right digit
+SLOPES = [  # loss, y, f (after the link): where the float32 slope used to be NaN, infinite, 0 or without a right digit
     ("cross_entropy", (0.0, 0.0, 1.0), (-3.0, -100.0, 20.0)),
     ("cross_entropy", (1.0, 0.0, 0.0), (60.0, 0.0, -3.0)),
     ("brier", (0.0, 1.0, 0.0), (-3.0, 0.5, 20.0)),
