@@ -55,6 +55,10 @@ class Facts:
     def nonzero(self, root: Expr) -> bool:
         return self.range(root).nonzero
 
+    def is_label(self, root: Expr) -> bool:
+        """Whether `root` is the target, and 0 or 1 by its role (softly, something between)."""
+        return root.op == ARG and self._roles[root.name] in ("binary", "onehot")
+
     def sums_to_one(self, root: Expr) -> bool:
         """Whether the values over the classes certainly sum to 1: probabilities, one-hot targets, a softmax."""
         if root.op == "softmax":

@@ -1,8 +1,9 @@
-"""What float32 arithmetic makes of an expression, and how far that is from the truth, in ulps.
+"""What float32 arithmetic makes of an expression, and how far that is from the truth, in ulps; and other formats.
 
 The model is ideal: every operator is computed in float64, from the numpy form on its record, and rounded once to
-float32. What it shows is the error that a *formula* has on any machine (cancellation, overflow, underflow), not that of
-one library's `exp`. Hyper-parameters stay float64 until they meet y or f, as in an emitted file.
+float32 (or float16, or bfloat16). What it shows is the error that a *formula* has on any machine (cancellation,
+overflow, underflow), not that of one library's `exp`. Hyper-parameters stay float64 until they meet y or f, as in an
+emitted file. In float64 nothing is rounded, so that the errors of the numpy forms themselves show too.
 
 The forms are read with `ast` and turned into closures: no text is ever executed.
 """
@@ -13,6 +14,7 @@ import ast
 import operator
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -28,11 +30,48 @@ if TYPE_CHECKING:
 Array: TypeAlias = "NDArray[np.float64]"
 Form: TypeAlias = Callable[[Mapping[str, Any]], Any]
 
-SMALLEST_NORMAL_EXPONENT = -126
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """A binary floating-point format: digits of the significand, and exponents of the least and greatest normal."""
+
+    name: str
+    digits: int
+    least: int
+    most: int
+
+    @property
+    def greatest(self) -> float:
+        """The greatest finite number."""
+        return float((2 - 2.0 ** (1 - self.digits)) * 2.0**self.most)
+
+    def rounded(self, values: Array) -> Array:
+        """The numbers of this format nearest to float64 `values`, ties to even, subnormal and infinite ones too."""
+        import numpy as np
+
+        if self.digits == 53:
+            return values
+        _, exponent = np.frexp(values)
+        grain = np.maximum(exponent - self.digits, self.least - self.digits + 1)
+        near = np.ldexp(np.rint(np.ldexp(values, -grain)), grain)
+        out: Array = np.where(np.abs(near) > self.greatest, np.copysign(np.inf, near), near)
+        return out
+
+
+FLOAT64 = Format("float64", 53, -1022, 1023)
+FLOAT32 = Format("float32", 24, -126, 127)
+BFLOAT16 = Format("bfloat16", 8, -126, 127)
+FLOAT16 = Format("float16", 11, -14, 15)
+FORMATS = (FLOAT64, FLOAT32, BFLOAT16, FLOAT16)
 
 
 def evaluate32(roots: Sequence[Expr], points: Points) -> list[Array]:
     """The float32 values of each root at every point, as float64: shape [n], or [n, C] / [n, 1] if classwise."""
+    return evaluate_in(FLOAT32, roots, points)
+
+
+def evaluate_in(form: Format, roots: Sequence[Expr], points: Points) -> list[Array]:
+    """The values of each root at every point in a format, as float64: shape [n], or [n, C] / [n, 1] if classwise."""
     import numpy as np
 
     values: dict[Expr, Any] = {}
@@ -41,31 +80,31 @@ def evaluate32(roots: Sequence[Expr], points: Points) -> list[Array]:
         for here in postorder(*roots):
             if here.op in (ARG, COEF) or any(a in varying for a in here.args):
                 varying.add(here)
-            args = [_rounded(values[a]) if here in varying else values[a] for a in here.args]
+            args = [_rounded(values[a], form) if here in varying else values[a] for a in here.args]
             made = _leaf(here, points) if here.op in LEAF_OPS else _apply(ops.OPS[here.op], args, points)
-            values[here] = _rounded(made) if here in varying else made
+            values[here] = _rounded(made, form) if here in varying else made
         count = (len(points),) if points.num_classes is None else (len(points), 1)
-        out = [np.asarray(_rounded(values[r]), dtype=np.float64) for r in roots]
+        out = [np.asarray(_rounded(values[r], form), dtype=np.float64) for r in roots]
         return [np.broadcast_to(v, np.broadcast_shapes(v.shape, count)) for v in out]
 
 
-def ulps(values: Array, truth: Array) -> Array:
-    """The distance of float32 `values` from `truth` in float32 ulps of the truth; inf where a value is not finite."""
+def ulps(values: Array, truth: Array, form: Format = FLOAT32) -> Array:
+    """The distance of `values` from `truth` in ulps of the truth (in float32, or `form`); inf where not finite."""
     import numpy as np
 
     with np.errstate(all="ignore"):
         _, exponent = np.frexp(np.abs(truth))
-        ulp = np.ldexp(1.0, np.maximum(exponent - 1, SMALLEST_NORMAL_EXPONENT) - 23)
+        ulp = np.ldexp(1.0, np.maximum(exponent - 1, form.least) - form.digits + 1)
         error = np.abs(values - truth) / ulp
     out: Array = np.where(np.isfinite(values), error, np.inf)
     return out
 
 
-def _rounded(value: Any) -> Any:
+def _rounded(value: Any, form: Format) -> Any:
     import numpy as np
 
     array = np.asarray(value)
-    return array if array.dtype == np.bool_ else array.astype(np.float32).astype(np.float64)
+    return array if array.dtype == np.bool_ else form.rounded(array.astype(np.float64))
 
 
 def _leaf(here: Expr, points: Points) -> Any:

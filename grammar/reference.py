@@ -112,7 +112,8 @@ def rules() -> str:
     rows = []
     for rule in RULES:
         before, after = (to_text(substitute(side, named)) for side in (rule.before, rule.after))
-        rows.append((rule.id, _code(before), _code(after), rule.why + (" (under a condition)" if rule.given else "")))
+        condition = " (under a condition)" if rule.conditional else ""
+        rows.append((rule.id, _code(before), _code(after), rule.why + condition))
     return _table(("id", "before", "after", "why"), rows)
 
 

@@ -15,6 +15,7 @@ from lossc.compiler.ops.classwise import CLASSWISE
 from lossc.compiler.ops.elementary import ELEMENTARY
 from lossc.compiler.ops.protected import PROTECTED, WITH_EPSILON
 from lossc.compiler.ops.record import BOOL_KIND, MAP, REAL_KIND, REDUCE, SIZE, OpRecord, call
+from lossc.compiler.ops.stable import STABLE
 
 __all__ = [
     "BOOL_KIND", "EPSILON", "MAP", "OPS", "REAL_KIND", "REDUCE", "SIZE", "WITH_EPSILON", "OpRecord", "call", "kind_of",
@@ -22,7 +23,7 @@ __all__ = [
 ]  # fmt: skip
 
 OPS: dict[str, OpRecord] = {
-    r.name: r for r in (*CONSTANTS, *ARITHMETIC, *ELEMENTARY, *MULTIPLE, *COMPARISONS, *PROTECTED, *CLASSWISE)
+    r.name: r for r in (*CONSTANTS, *ARITHMETIC, *ELEMENTARY, *MULTIPLE, *COMPARISONS, *STABLE, *PROTECTED, *CLASSWISE)
 }
 """Every operator by its canonical name, in the order of the documentation."""
 

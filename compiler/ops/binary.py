@@ -35,10 +35,9 @@ def _hypot_interval(a: Interval, b: Interval) -> Interval:
     return Interval(max(iv.down(low, 4), 0.0), iv.up(high, 4), a.total and b.total)
 
 
-def _over_hypot(side: Expr, x: Expr, y: Expr) -> Expr:
-    """side/hypot(x, y), and 0 at the kink."""
-    length = call("hypot", x, y)
-    return call("where", call("eq", length, 0), 0, side / length)
+def _slope_of_hypot(x: Expr, y: Expr) -> Expr:
+    """∂hypot/∂x, 0 where both are 0."""
+    return call("where", call("eq", call("hypot", x, y), 0), 0, call("over_hypot", x, y))
 
 
 def _logaddexp(a: float, b: float) -> float:
@@ -143,7 +142,7 @@ MULTIPLE = (
     OpRecord(
         name="hypot", args=("x", "y"), doc="sqrt(x^2 + y^2) without overflow; slope 0 where both are 0",
         meaning=lambda ctx, x, y: ctx.sqrt(x * x + y * y),
-        partials=lambda x, y: (_over_hypot(x, x, y), _over_hypot(y, x, y)),
+        partials=lambda x, y: (_slope_of_hypot(x, y), _slope_of_hypot(y, x)),
         interval=_hypot_interval, commutative=True, curvature="convex", kinks=lambda x, y: (call("hypot", x, y),),
         singular=lambda x, y: (call("hypot", x, y),),
         lower={"torch": "torch.hypot({0}, {1})", "numpy": "np.hypot({0}, {1})", "math": "math.hypot({0}, {1})"},

@@ -20,6 +20,21 @@ def _logsumexp(ctx: Any, values: list[Any]) -> Any:
     return top + ctx.log(ctx.fsum(ctx.exp(v - top) for v in values))
 
 
+def _others(ctx: Any, values: list[Any]) -> list[Any]:
+    """At each class the log-sum-exp of the others: -inf if there are none."""
+    rest = (values[:i] + values[i + 1 :] for i in range(len(values)))
+    return [_logsumexp(ctx, r) if r else -ctx.inf for r in rest]
+
+
+def _log_cosoftmax(ctx: Any, values: list[Any]) -> list[Any]:
+    whole = _logsumexp(ctx, values)
+    small = [v - whole < -1 for v in values]
+    return [
+        ctx.log1p(-ctx.exp(v - whole)) if unlikely else rest - whole
+        for v, rest, unlikely in zip(values, _others(ctx, values), small, strict=True)
+    ]
+
+
 def _max_weight(x: Expr, r: Expr) -> Expr:
     """Ties share the slope evenly, as torch.amax has it."""
     at_top = call("where", call("ge", x, r), 1, 0)
@@ -85,5 +100,37 @@ CLASSWISE = (
         centre=lambda x: call("logsumexp_c", x),
         interval=lambda x: Interval(-INF, 0.0, x.total),
         lower={"torch": "torch.log_softmax({0}, dim=dim)", "numpy": "special.log_softmax({0}, axis=axis)"}, cost=22,
+    ),
+    OpRecord(
+        name="cosoftmax", args=("x",), doc="1 - softmax(x), accurate where softmax(x) is near 1", axis=MAP,
+        meaning=lambda ctx, values: [ctx.exp(v - _logsumexp(ctx, values)) for v in _others(ctx, values)],
+        partials=lambda x: (-call("softmax", x), call("softmax", x)),
+        centre=lambda x: call("logsumexp_c", x),
+        interval=lambda x: Interval(0.0, 1.0, x.total),
+        lower={
+            "torch": "torch.where(torch.softmax({0}, dim=dim) > 0.5, torch.sum(torch.where(torch.softmax({0}, dim=dim) > 0.5, 0.0, "
+                     "torch.softmax({0}, dim=dim)), dim=dim, keepdim=True), 1.0 - torch.softmax({0}, dim=dim))",
+            "numpy": "np.where(special.softmax({0}, axis=axis) > 0.5, np.sum(np.where(special.softmax({0}, axis=axis) > 0.5, 0.0, "
+                     "special.softmax({0}, axis=axis)), axis=axis, keepdims=True), 1.0 - special.softmax({0}, axis=axis))",
+        }, cost=30,
+    ),
+    OpRecord(
+        name="log_cosoftmax", args=("x",), doc="log(1 - softmax(x)), stable; for two classes or more", axis=MAP,
+        meaning=_log_cosoftmax,
+        partials=lambda x: (-(call("softmax", x) / call("cosoftmax", x)), call("softmax", x) / call("cosoftmax", x)),
+        centre=lambda x: call("logsumexp_c", x),
+        interval=lambda x: Interval(-INF, 0.0, False),
+        # the log-sum-exp of the others where p > 1/2 (at one class at most), else log(1 - p)
+        lower={
+            "torch": "torch.where(torch.log_softmax({0}, dim=dim) > -0.6931471805599453, "
+                     "torch.logsumexp(torch.where(torch.log_softmax({0}, dim=dim) > -0.6931471805599453, -math.inf, "
+                     "torch.log_softmax({0}, dim=dim)), dim=dim, keepdim=True), "
+                     "torch.log1p(-torch.exp(torch.where(torch.log_softmax({0}, dim=dim) > -0.6931471805599453, -1.0, "
+                     "torch.log_softmax({0}, dim=dim)))))",
+            "numpy": "np.where(special.log_softmax({0}, axis=axis) > -0.6931471805599453, "
+                     "special.logsumexp(np.where(special.log_softmax({0}, axis=axis) > -0.6931471805599453, -np.inf, "
+                     "special.log_softmax({0}, axis=axis)), axis=axis, keepdims=True), "
+                     "np.log1p(-np.exp(np.minimum(special.log_softmax({0}, axis=axis), -0.6931471805599453))))",
+        }, cost=60,
     ),
 )

@@ -149,7 +149,8 @@ EXPONENTIAL = (
             "np.where({0} > -0.6931471805599453, np.log(-np.expm1({0})), np.log1p(-np.exp({0})))",
             "(math.log(-math.expm1({0})) if {0} > -0.6931471805599453 else math.log1p(-math.exp({0})))",
         ),
-        meaning=lambda ctx, x: ctx.log(-ctx.expm1(x)), defined=lambda x: bool(x < 0), monotone=(-1,),
+        meaning=lambda ctx, x: ctx.log(-ctx.expm1(x)) if x > -1 else ctx.log1p(-ctx.exp(x)),
+        defined=lambda x: bool(x < 0), monotone=(-1,),
         curvature="concave", cost=40, sample=((-4.0, -0.1),),
     ),
     unary(

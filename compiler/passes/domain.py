@@ -189,7 +189,10 @@ _RULES: dict[str, Rule] = {
     "atanh": lambda d, x: d.positive(ONE - x) | d.positive(ONE + x),
     "acosh": lambda d, x: d.nonnegative(x - 1),
     "log1mexp": lambda d, x: d.positive(-x),
+    "hypotm": lambda d, x, c: d.positive(c),
+    "logratio": lambda d, x, y: [*d.positive(x), *d.positive(y)],
     "xlogy": lambda d, x, y: set() if d.facts.positive(y) else d.together("xlogy", x, y),
+    "over_hypot": lambda d, x, y: set() if d.facts.nonzero(x) or d.facts.nonzero(y) else d.together("over_hypot", x, y),
     "atan2": lambda d, y, x: set() if d.facts.nonzero(y) or d.facts.nonzero(x) else d.together("atan2", y, x),
 }
 """What each partial operator asks of its operands (the `defined` of its record, as conditions)."""

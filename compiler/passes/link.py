@@ -28,6 +28,17 @@ LINK_RULES: tuple[Rule, ...] = (
     Rule("V11", call("log2", _softmax), call("log_softmax", A) / call("log", 2), "as for log"),
     Rule("V11", call("log10", _softmax), call("log_softmax", A) / call("log", 10), "as for log"),
     Rule("V11", call("xlogy", B, _softmax), B * call("log_softmax", A), "softmax(x) is never 0: no case needed"),
+    Rule("V4", call("log", B * _sigmoid), call("log", B) + call("logsigmoid", A), "sigmoid(x) > 0, so b > 0"),
+    Rule("V4", call("log", B / _sigmoid), call("log", B) - call("logsigmoid", A), "sigmoid(x) > 0, so b > 0"),
+    Rule("V4", call("log", _sigmoid / B), call("logsigmoid", A) - call("log", B), "sigmoid(x) > 0, so b > 0"),
+    Rule("V11", call("log", B * _softmax), call("log", B) + call("log_softmax", A), "softmax(x) > 0, so b > 0"),
+    Rule("V11", call("log", B / _softmax), call("log", B) - call("log_softmax", A), "softmax(x) > 0, so b > 0"),
+    Rule("V11", call("log", _softmax / B), call("log_softmax", A) - call("log", B), "softmax(x) > 0, so b > 0"),
+    Rule("V31", _sigmoid / (1 - _sigmoid), call("exp", A), "inf where sigmoid(x) rounds to 1"),
+    Rule("V31", _sigmoid / call("sigmoid", -A), call("exp", A), "inf where sigmoid(-x) underflows"),
+    Rule("V31", 1 / _sigmoid - 1, call("exp", -A), "cancels where sigmoid(x) is near 1"),
+    Rule("V31", call("logsigmoid", A) - call("logsigmoid", -A), A, "the logit of a sigmoid"),
+    Rule("V31", call("softplus", A) - call("softplus", -A), A, "the logit of a sigmoid"),
 )
 """Equal on the reals for every A and B; the test suite proves each against mpmath."""
 

@@ -63,4 +63,7 @@ def _at_every_class(op: str, x: Expr) -> Expr:
         return ONE / _CLASSES
     if op == "log_softmax":
         return -call("log", _CLASSES)
+    if op in ("cosoftmax", "log_cosoftmax"):
+        others = 1 - ONE / _CLASSES
+        return others if op == "cosoftmax" else call("log", others)
     return x

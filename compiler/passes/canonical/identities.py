@@ -265,6 +265,15 @@ def _log_count(facts: Facts) -> Expr:
     return node("log", node("num_classes"))
 
 
+def _inverse_count(facts: Facts) -> Expr:
+    return product(facts, (node("num_classes"), -1))
+
+
+def _log_of_other_classes(x: Expr, facts: Facts) -> Expr:
+    """log(1 - 1/C)"""
+    return apply("log", (total_sum(facts, (ONE, 1), (_inverse_count(facts), -1)),), facts)
+
+
 SPECIAL: dict[str, Rule] = {
     "abs": lambda args, facts: absolute(args[0], facts),
     "sqrt": lambda args, facts: root(args[0], facts),
@@ -293,4 +302,6 @@ SPECIAL: dict[str, Rule] = {
     "logsumexp_c": _if_shared(lambda x, facts: total_sum(facts, (x, 1), (_log_count(facts), 1))),
     "softmax": _if_shared(lambda x, facts: product(facts, (node("num_classes"), -1)), True),
     "log_softmax": _if_shared(lambda x, facts: negate(_log_count(facts), facts), True),
+    "cosoftmax": _if_shared(lambda x, facts: total_sum(facts, (ONE, 1), (_inverse_count(facts), -1)), True),
+    "log_cosoftmax": _if_shared(_log_of_other_classes, True),
 }
