@@ -211,6 +211,9 @@ Write a number such as 1.0, 1e-3 or 1/3.""",
     "L320": """There is nothing to learn: the loss does not depend on the prediction.
 Example: training with `y^2`
 Write a formula with f in it.""",
+    "L321": """The redistributed-loss trick does not apply to the loss.
+Example: `lossc sparsify mse`, or a loss with max_c(f)
+It needs `y: onehot`, `f: prob`, and a loss that is a sum over the classes in which each has its own prediction.""",
     "L330": """Warning: y or f is never used, so the loss does not depend on the target or the prediction.
 Example: `f^2`
 Right for a regulariser; otherwise a slip.""",
@@ -221,6 +224,9 @@ Leave it out of the header.""",
     "L333": """Warning: a helper function hides the operator of the same name.
 Example: `log(a) = plog(a)`
 Right if it is meant; otherwise choose another name.""",
+    "L334": """Warning: the loss needs the target's prediction only already, so there is nothing to redistribute.
+Example: `lossc sparsify focal`
+It is left as it is. With `--smooth` its targets are smoothed first, and then there is.""",
     "L340": """A constant that a float64 cannot hold: it would become 0 or infinite.
 Example: `1e-400*(y - f)`
 Write the loss in other units.""",

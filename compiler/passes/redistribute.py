@@ -18,6 +18,8 @@ from lossc.compiler.passes.target_only import is_smooth
 
 LOWER, UPPER, EQUAL, UNKNOWN = "lower bound", "upper bound", "exact", "unknown"
 """What a sparse form, or one step towards it, is of the loss."""
+REFLECTED, OWN = "reflected", "own"
+"""What becomes of another class's focusing factor: that of `reflected`, or what becomes of the rest of the loss."""
 MAX_DERIVED = 300
 """Distinct nodes beyond which no second derivative is looked for: the bound is then unknown."""
 _COMPLEMENT = 1 - F

@@ -31,6 +31,8 @@ from lossc.compiler.passes.canonicalize import canonical_expr
 from lossc.compiler.passes.redistribute import (
     EQUAL,
     LOWER,
+    OWN,
+    REFLECTED,
     UNKNOWN,
     UPPER,
     both,
@@ -45,7 +47,7 @@ from lossc.compiler.printing import to_text
 
 MAX_SHOWN = 2_000
 """Nodes beyond which a report names the size of a formula instead of the formula."""
-REFLECTED, OWN = "reflected", "own"
+DEFAULT_XI = 0.1
 MEAN = (1 - F) / OTHERS
 """What the other classes' predictions are on average, where F is the target's (eq. 4.31)."""
 F_T, F_J = param("f_t"), param("f_j")
@@ -115,7 +117,7 @@ _BOUNDS = {
 # -- smoothed targets -------------------------------------------------------------------------------------------------
 
 
-def smooth(loss: Loss, xi: float | Fraction | str = 0.1) -> Loss:
+def smooth(loss: Loss, xi: float | Fraction | str = DEFAULT_XI) -> Loss:
     """The loss of smoothed targets, y*(1 - xi) + xi/C for y (thesis, eq. 4.27), with the hyper-parameter xi.
 
     Raises LossTypeError (L321) if y is not one-hot, UsageError (L202) if xi is not a number from 0 to 1.
@@ -168,12 +170,12 @@ def _redistributed(original: Loss, loss: Loss, split: Split, focus: str, steps: 
     shared = canonical_expr(OTHERS * _at_mean(seen), facts)
     body = canonical_expr(Y * canonical_expr(split.hit + shared, facts), Facts(loss))
     assumptions, exact = _assumptions(focused, moved, straight), straight and not focused
+    final = "4.38" if focused else "4.32"
     made = replace(
         loss, body=body, name=_name("sparse", original.name), doc=_doc(original, assumptions, exact),
-        source=_source("lossc sparsify (thesis, eq. 4.29-4.32)", original), spans={}, text=None,
+        source=_source(f"lossc sparsify (thesis, eq. 4.29-{final})", original), spans={}, text=None,
     )  # fmt: skip
     steps = [*steps, *_derivation(miss, seen, shared, straight)]
-    final = "4.38" if focused else "4.32"
     steps.append(Step(final, "all of it is counted at the target, and 0 elsewhere", _text(body)))
     at_target = None if second is None else _named(canonical_expr(_at_mean(second), facts), F_T)
     return Sparsified(made, _named(miss, F_J), assumptions, exact, bound, at_target, tuple(steps))
