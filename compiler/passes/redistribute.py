@@ -22,7 +22,7 @@ REFLECTED, OWN = "reflected", "own"
 """What becomes of another class's focusing factor: that of `reflected`, or what becomes of the rest of the loss."""
 MAX_DERIVED = 300
 """Distinct nodes beyond which no second derivative is looked for: the bound is then unknown."""
-_COMPLEMENT = 1 - F
+_COMPLEMENT, _TURNED = 1 - F, F - 1
 
 
 # -- the focusing factor ----------------------------------------------------------------------------------------------
@@ -63,6 +63,9 @@ def _focused(term: Expr) -> tuple[Expr, list[Expr]] | None:
         elif (p := _focus(here)) is not None:
             exponents.append(p)
             kept = times(kept, TARGET**p)
+        elif here is _TURNED:
+            exponents.append(ONE)
+            kept = -times(kept, TARGET)
         else:
             rest = times(rest, here)
     if not exponents or F not in postorder(rest, below):

@@ -21,6 +21,7 @@ OTHERS = CLASSES - 1
 class SimplexFacts(Facts):
     """`Facts` where C >= 2 and probabilities are as a softmax gives them, 0 < f < 1.
 
+    Then the mean of the others, (1 - f)/(C - 1), is below 1 too, and what it leaves is positive, in either form.
     `places` are leaves that stand for a value at the target, with their ranges.
     """
 
@@ -28,7 +29,10 @@ class SimplexFacts(Facts):
         super().__init__(loss)
         inside = Interval(TINY, 1.0) if loss.f == "prob" else ROLES[loss.f].range
         self._known = {F: inside, TARGET: inside, CLASSES: Interval(2.0, INF), **(places or {})}
-        self._below_one = (F, TARGET) if loss.f == "prob" else ()
+        self._below_one: tuple[Expr, ...] = ()
+        if loss.f == "prob":
+            self._below_one = (F, TARGET, *((1 - f) / OTHERS for f in (F, TARGET)))
+            self._known |= {(1 - f) / (1 - CLASSES) + 1: inside for f in (F, TARGET)}
 
     @property
     def key(self) -> tuple[object, ...]:
