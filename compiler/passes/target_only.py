@@ -40,6 +40,8 @@ from lossc.compiler.passes.differentiate import derivative, plus, times
 from lossc.compiler.passes.simplex import CLASSES, OTHERS, TARGET, SimplexFacts
 
 _MINUS = const(-1)
+MAX_RESOLVED = 10_000
+"""Nodes of a term, as a tree, beyond which a sum over the classes is left alone: nested sums can double each other."""
 
 
 # -- one term a class -------------------------------------------------------------------------------------------------
@@ -190,7 +192,7 @@ class _Splitter:
     def _reduced(self, here: Expr, hit: Expr, miss: Expr) -> Expr:
         """A sum or mean over the classes, resolved; another reduction, or a sum that cannot be, only without y."""
         if here.op in ("sum_c", "mean_c"):
-            total = self._total(hit, canonical_expr(miss, self.facts))
+            total = self._total(hit, canonical_expr(miss, self.facts)) if miss.tree_size <= MAX_RESOLVED else None
             if total is not None:
                 return total if here.op == "sum_c" else total / CLASSES
         if here in self.with_y:

@@ -175,6 +175,20 @@ def test_terms_of_a_loss_that_reduces_itself() -> None:
     assert per_class_terms(named("mse")) is None
 
 
+def test_nested_sums_end() -> None:
+    """Sums within sums, each of which holds the one before, double with every level: they are left alone in time."""
+    deep = Y * F
+    for _ in range(200):
+        deep = node("sum_c", deep + F)
+    assert target_only(Loss(deep, "deep", "onehot", "prob")) is None
+    few = Y * F
+    for _ in range(3):
+        few = node("sum_c", few + F)
+    found = target_only(Loss(few, "few", "onehot", "prob"))
+    assert found is not None
+    assert attack(Loss(few, "few", "onehot", "prob"), "few", 30) == 30
+
+
 NAMES = (
     "add", "sub", "mul", "div", "neg", "pow", "square", "abs", "sign", "exp", "log", "log1p", "sqrt", "relu", "max",
     "min", "where", "xlogy", "plog", "aq", "sum_c", "mean_c", "max_c", "logsumexp_c", "softmax", "log_softmax",
