@@ -20,6 +20,7 @@ from lossc.compiler.errors import Diagnostic, LosscError, UsageError
 COMMANDS: dict[str, str] = {
     "compile": "Compile a loss to a standalone PyTorch file.",
     "simplify": "Simplify a loss, and say how.",
+    "sparsify": "Let a loss need the target's prediction only, approximately.",
     "show": "Show a loss: its facts, or one form of it.",
     "grad": "The derivative of a loss, in closed form.",
     "train": "Train a model with a loss, beside the usual one.",

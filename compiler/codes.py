@@ -218,6 +218,9 @@ Write a number such as 1.0, 1e-3 or 1/3.""",
     "L320": """There is nothing to learn: the loss does not depend on the prediction.
 Example: training with `y^2`
 Write a formula with f in it.""",
+    "L321": """The redistributed-loss trick does not apply to the loss.
+Example: `lossc sparsify mse`, or a loss with max_c(f)
+It needs `y: onehot`, `f: prob`, and a loss that is a sum over the classes in which each has its own prediction.""",
     "L330": """Warning: y or f is never used, so the loss does not depend on the target or the prediction.
 Example: `f^2`
 Right for a regulariser; otherwise a slip.""",
@@ -228,7 +231,10 @@ Leave it out of the header.""",
     "L333": """Warning: a helper function hides the operator of the same name.
 Example: `log(a) = plog(a)`
 Right if it is meant; otherwise choose another name.""",
-    "L334": """Warning: a constant that float32 cannot hold: it becomes 0, infinite or 1 there.
+    "L334": """Warning: the loss needs the target's prediction only already, so there is nothing to redistribute.
+Example: `lossc sparsify focal`
+It is left as it is. With `--smooth` its targets are smoothed first, and then there is.""",
+    "L335": """Warning: a constant that float32 cannot hold: it becomes 0, infinite or 1 there.
 Example: `log(1 - f + 1e-50)`, `clamp(f, 1e-8, 1 - 1e-8)`
 Compile with --dtype float64 if the loss is only used there; otherwise choose a constant that counts.""",
     "L340": """A constant that a float64 cannot hold: it would become 0 or infinite.

@@ -134,6 +134,7 @@ def passes(written: Loss, compiled: Loss, options: Options) -> tuple[list[tuple[
         ("canonical", stages.canonical),
         ("linked", stages.linked),
         ("stable", stages.stable),
+        *([("protected", stages.protected)] if stages.protected is not stages.stable else []),
         ("lowered", stages.lowered),
         ("guarded", stages.guarded),
     ]

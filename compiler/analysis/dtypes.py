@@ -124,9 +124,9 @@ def check_constants(loss: Loss, *compiled: Loss, dtype: str) -> None:
 
 
 def constant_warnings(loss: Loss, dtype: str) -> list[Diagnostic]:
-    """A warning (L334) for each written constant that `dtype` cannot hold."""
+    """A warning (L335) for each written constant that `dtype` cannot hold."""
     return [
-        Diagnostic("L334", u.message, u.span, loss.text, expected=u.expected, severity="warning")
+        Diagnostic("L335", u.message, u.span, loss.text, expected=u.expected, severity="warning")
         for u in unfit_constants(loss, dtype=dtype)
     ]
 

@@ -15,10 +15,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from lossc.compiler import interval as iv
 from lossc.compiler import ops
 from lossc.compiler.facts import Facts
-from lossc.compiler.interval import INF, TINY, Interval
 from lossc.compiler.ir import (
     ARG,
     HALF,
@@ -30,91 +28,20 @@ from lossc.compiler.ir import (
     Y,
     const,
     fold,
-    node,
     param,
     postorder,
     rebuild,
     substitute,
-)
+)  # fmt: skip
 from lossc.compiler.loss import CLASSWISE, Loss, class_varying, varies
 from lossc.compiler.ops import call
 from lossc.compiler.passes.canonicalize import canonical_expr
 from lossc.compiler.passes.differentiate import derivative, plus, times
-from lossc.compiler.roles import ROLES
+from lossc.compiler.passes.simplex import CLASSES, OTHERS, TARGET, SimplexFacts
 
-TARGET = param("?target")
-"""The prediction at the target, in what is said of another class. No hyper-parameter can have this name."""
-CLASSES = node("num_classes")
-OTHERS = CLASSES - 1
-"""How many classes a row has beside the target."""
 _MINUS = const(-1)
-
-
-class SimplexFacts(Facts):
-    """`Facts` of a row with a target and some other class: C >= 2, and probabilities of a softmax, 0 < f < 1.
-
-    `places` are leaves that stand for a value at the target, with their ranges.
-    """
-
-    def __init__(self, loss: Loss, places: Mapping[Expr, Interval] | None = None) -> None:
-        super().__init__(loss)
-        inside = Interval(TINY, 1.0) if loss.f == "prob" else ROLES[loss.f].range
-        self._known = {F: inside, TARGET: inside, CLASSES: Interval(2.0, INF), **(places or {})}
-        self._below_one = (F, TARGET) if loss.f == "prob" else ()
-
-    @property
-    def key(self) -> tuple[object, ...]:
-        """Losses with equal keys have equal facts."""
-        return ("simplex", tuple(self._known.items()), *super().key)
-
-    def _compute(self, here: Expr) -> Interval:
-        found = self._known.get(here)
-        if found is not None:
-            return found
-        if here.op == "sub" and here.args[0] is ONE and here.args[1] in self._below_one:
-            return Interval(TINY, 1.0)
-        found = super()._compute(here)
-        operands = [self._done[a] for a in here.args]
-        return _SHARPER[here.op](operands, found) if here.op in _SHARPER else found
-
-
-def _signed(operands: list[Interval], found: Interval) -> Interval:
-    """A product or quotient of numbers that are not 0 is not 0: only underflow has put that into its range."""
-    first, last = operands[0], operands[-1]
-    if not (first.nonzero and last.nonzero):
-        return found
-    if (first.lo > 0) == (last.lo > 0):
-        return Interval(max(found.lo, TINY), found.hi, found.total)
-    return Interval(found.lo, min(found.hi, -TINY), found.total)
-
-
-def _power(operands: list[Interval], found: Interval) -> Interval:
-    """A power of a positive number is positive; and x^p has a value for x >= 0 and p >= 0, 0^0 too."""
-    base, exponent = operands
-    if base.lo > 0:
-        return Interval(max(found.lo, TINY), found.hi, found.total)
-    if base.lo >= 0 and exponent.lo >= 0 and not found.total:
-        return Interval(0.0, max(1.0, iv.up(_grown(base.hi, exponent.hi), 4)), base.total and exponent.total)
-    return found
-
-
-def _logarithm(operands: list[Interval], found: Interval) -> Interval:
-    """log(x) <= 0 for x <= 1, and >= 0 for x >= 1: exactly so at 1."""
-    (x,) = operands
-    return Interval(
-        max(found.lo, 0.0) if x.lo >= 1 else found.lo, min(found.hi, 0.0) if x.hi <= 1 else found.hi, found.total
-    )
-
-
-_SHARPER = {"mul": _signed, "div": _signed, "square": _signed, "pow": _power, "log": _logarithm}
-"""Sharper bounds than those of the records, where proofs of signs need them."""
-
-
-def _grown(x: float, p: float) -> float:
-    try:
-        return float(x**p)
-    except OverflowError:
-        return INF
+MAX_RESOLVED = 10_000
+"""Nodes of a term, as a tree, beyond which a sum over the classes is left alone: nested sums can double each other."""
 
 
 # -- one term a class -------------------------------------------------------------------------------------------------
@@ -203,7 +130,7 @@ class Split:
 
 
 def split_by_target(loss: Loss) -> Split | None:
-    """What a loss is at the target and at each other class; None if y is not one-hot, or it is no such sum.
+    """What a loss is at the target and at each other class; None if y is not one-hot, or the loss no such sum.
 
     Sums over the classes that contain y are resolved where their terms at the other classes are the same, mostly 0
     (`sum_c(y*f)` is f at the target), or are straight in f, since probabilities sum to 1. Reductions without y stay.
@@ -265,7 +192,7 @@ class _Splitter:
     def _reduced(self, here: Expr, hit: Expr, miss: Expr) -> Expr:
         """A sum or mean over the classes, resolved; another reduction, or a sum that cannot be, only without y."""
         if here.op in ("sum_c", "mean_c"):
-            total = self._total(hit, canonical_expr(miss, self.facts))
+            total = self._total(hit, canonical_expr(miss, self.facts)) if miss.tree_size <= MAX_RESOLVED else None
             if total is not None:
                 return total if here.op == "sum_c" else total / CLASSES
         if here in self.with_y:

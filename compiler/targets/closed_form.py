@@ -44,7 +44,7 @@ def closed_form(stages: Stages) -> Expr | None:
     """
     forms = [stages.guarded]
     if not any(one.rule.startswith("G") for one in stages.applied):
-        forms = [stages.linked, stages.stable, stages.guarded]
+        forms = [stages.linked, stages.stable, stages.guarded]  # no guard and no policy has a say in the slopes
     found: dict[Expr, None] = {}
     for form in forms:
         slope = _slope(form)

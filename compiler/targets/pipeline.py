@@ -10,6 +10,7 @@ from lossc.compiler.ops import call
 from lossc.compiler.passes.canonicalize import canonicalize
 from lossc.compiler.passes.guard import guard_report
 from lossc.compiler.passes.link import link_report
+from lossc.compiler.passes.policies import apply_policies
 from lossc.compiler.passes.rewrite import Applied
 from lossc.compiler.passes.stabilize import stabilize_report
 from lossc.compiler.targets.lowering import lower
@@ -26,13 +27,14 @@ class Stages:
     canonical: Loss
     linked: Loss
     stable: Loss
+    protected: Loss
     lowered: Loss
     guarded: Loss
     applied: tuple[Applied, ...]
 
 
 def prepare(loss: Loss, options: Options = DEFAULT) -> Stages:
-    """Verify, then run the passes: canonical form, link, stable forms, cheap operations, and guards last."""
+    """Verify, then run the passes: canonical form, link, stable forms, policies, cheap operations, and guards last."""
     verify(loss)
     given = loss if options.from_logits else of_probabilities(loss)
     if options.literal:
@@ -40,9 +42,10 @@ def prepare(loss: Loss, options: Options = DEFAULT) -> Stages:
     canonical = canonicalize(given)
     linked, fused = link_report(opened(canonical))
     stable, fixed = stabilize_report(linked, canonical=linked is canonical)
-    lowered = lower(stable)
+    protected, changed = apply_policies(stable, options.eps, options.kinks)
+    lowered = lower(protected)
     guarded, guards = guard_report(lowered)
-    return Stages(given, canonical, linked, stable, lowered, guarded, (*fused, *fixed, *guards))
+    return Stages(given, canonical, linked, stable, protected, lowered, guarded, (*fused, *fixed, *changed, *guards))
 
 
 def of_probabilities(loss: Loss) -> Loss:
@@ -55,4 +58,4 @@ def _literal(loss: Loss) -> Stages:
     linked = loss
     if loss.link != IDENTITY:
         linked = replace(loss, body=substitute(loss.body, {F: call(loss.link, F)}), f="logit")
-    return Stages(loss, loss, linked, linked, linked, linked, ())
+    return Stages(loss, loss, linked, linked, linked, linked, linked, ())
