@@ -22,6 +22,7 @@ COMMANDS: dict[str, str] = {
     "simplify": "Simplify a loss, and say how.",
     "show": "Show a loss: its facts, or one form of it.",
     "grad": "The derivative of a loss, in closed form.",
+    "accuracy": "How exact a loss is in each dtype, against mpmath.",
     "train": "Train a model with a loss, beside the usual one.",
     "list": "List the named losses.",
     "explain": "Explain an error code.",

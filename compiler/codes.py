@@ -165,6 +165,9 @@ Example: `lossc train script.py`
 The file must define `Loss`, a subclass of torch.nn.Module, as the files do that lossc emits.""",
     "L244": """Source text that lossc does not load, because lossc cannot have emitted it.
 Only emitted source is loaded from memory; a file that you name yourself is your own code, and may hold anything.""",
+    "L260": """A figure that cannot be drawn.
+Example: `lossc accuracy mse --plot mse.jpg`
+Figures are .png, .svg or .pdf files, and matplotlib draws them: it must be installed.""",
     "L301": """A function that does not exist.
 Example: `lgo(y)`
 docs/language.md lists all functions; `name(a) = ...` on a line of its own defines one.""",

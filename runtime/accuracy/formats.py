@@ -45,12 +45,12 @@ class Format:
     @property
     def patterns(self) -> int:
         """How many positive finite numbers there are: pattern 1 is the smallest, the last one the largest."""
-        return (self.most - self.least + 2) * 2 ** (self.precision - 1) - 1
+        return ((self.most - self.least + 2) << (self.precision - 1)) - 1
 
     def of_pattern(self, index: int) -> float:
         """The positive number with that bit pattern: neighbours have neighbouring ones."""
-        exponent, mantissa = divmod(index, 2 ** (self.precision - 1))
-        hidden = 2 ** (self.precision - 1) if exponent else 0
+        exponent, mantissa = divmod(index, 1 << (self.precision - 1))
+        hidden = 1 << (self.precision - 1) if exponent else 0
         return math.ldexp(float(mantissa + hidden), max(exponent, 1) - 1 + self.least - self.precision + 1)
 
     def pattern_of(self, x: float) -> int:
@@ -58,7 +58,7 @@ class Format:
         _, exponent = math.frexp(x)
         place = max(exponent - 1, self.least)
         mantissa = int(math.ldexp(x, self.precision - 1 - place))
-        return (place - self.least) * 2 ** (self.precision - 1) + mantissa
+        return ((place - self.least) << (self.precision - 1)) + mantissa
 
     def round(self, x: float) -> float:
         """The nearest number of the format (ties to even), within its finite range."""

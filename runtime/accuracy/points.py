@@ -66,7 +66,8 @@ def _batch(loss: Loss, dtype: str, measure: str, classes: int | None, count: int
     given = ROLES["logit" if loss.link != IDENTITY else loss.f]
     draw = _pairs if classes is None else _rows
     pairs = [draw(ROLES[loss.y], given, measure, classes or 1, rng, FORMATS[dtype]) for _ in range(count)]
-    return Batch(dtype, measure, classes, *zip(*pairs, strict=True), one_hot=loss.y == "onehot" and classes is not None)
+    targets, inputs = zip(*pairs, strict=True)
+    return Batch(dtype, measure, classes, targets, inputs, loss.y == "onehot" and classes is not None)
 
 
 def _pairs(y: Role, f: Role, measure: str, _: int, rng: random.Random, form: Format) -> tuple[Row, Row]:

@@ -20,10 +20,14 @@ from typing import Any
 from lossc.compiler import ops
 from lossc.compiler.errors import LossTypeError
 from lossc.compiler.evaluate import evaluate_all
+from lossc.compiler.facts import Facts
 from lossc.compiler.interval import REAL
-from lossc.compiler.ir import LEAF_OPS, Expr, F, Y, dag_size, param, postorder
+from lossc.compiler.ir import LEAF_OPS, Expr, F, Y, const, dag_size, param, postorder, substitute
 from lossc.compiler.loss import CLASSWISE, Loss
+from lossc.compiler.ops import call
+from lossc.compiler.passes.canonicalize import canonical_expr
 from lossc.compiler.passes.differentiate import differentiate
+from lossc.compiler.roles import ROLES
 from lossc.compiler.targets.options import Options
 from lossc.compiler.targets.pipeline import prepare
 from lossc.runtime.accuracy.points import Batch, Row
@@ -39,6 +43,8 @@ AGREE, NOTHING = -83, -1200
 """Powers of 2: the relative agreement that is believed (25 digits), and what is smaller than any dtype can see."""
 STEP, STEP_DIGITS = -1200, 1000
 """Differences are taken with a step of 2^STEP (relative to small inputs), in so many digits."""
+DIFFERENCES = 1000
+"""How many functions may be computed so, at most, for a batch; the points beyond are unresolved."""
 GAMMA = ("lgamma", "digamma", "trigamma")
 """Functions that mpmath cannot give with more than a few hundred digits in reasonable time."""
 
@@ -75,7 +81,7 @@ class Oracle:
         self.classwise = loss.layout == CLASSWISE
         self.params = {param(p.name): float(p.default or 0) for p in loss.params}
         self.body = self.loss.body
-        self.slope: Expr | None = _closed_form(self.loss)
+        self.slope: Expr | None = _closed_form(by_target(self.loss))
         self.kinks = [k for k in _kinks(self.body) if F in postorder(k)]
         self.ties = [n.args[0] for n in postorder(self.body) if n.op == "max_c"]
         gamma = any(n.op in GAMMA for n in postorder(self.body))
@@ -83,6 +89,8 @@ class Oracle:
         self._nodes = postorder(self.body, *([self.slope] if self.slope else []), *self.kinks, *self.ties)
         self._ends = {op: _ends(op) for op in {n.op for n in self._nodes} - LEAF_OPS}
         self._exact = _exact_nodes(self._nodes)
+        self._left = DIFFERENCES
+        self._checked: set[int | None] = set()
         self._hard = max(1, sum(n.op not in _EXACT | LEAF_OPS | {"div"} for n in self._nodes))
 
     @property
@@ -107,6 +115,7 @@ class Oracle:
         if self.stable is not None:
             for i, truth in self.stable.settled(batch, open_).items():
                 found[i] = truth
+        self._left = DIFFERENCES
         return [self._at_kinks(batch, i, found[i], before[i]) for i in range(len(batch))]
 
     def settled(self, batch: Batch, which: Sequence[int]) -> dict[int, Truth]:
@@ -135,7 +144,7 @@ class Oracle:
         values = evaluate_all(self._nodes, env, num_classes=len(z), ctx=self.wide)
         return dict(zip(self._nodes, (v if isinstance(v, list) else [v] * len(z) for v in values), strict=True))
 
-    def _value(self, entries: list[Any]) -> Any:
+    def value(self, entries: list[Any]) -> Any:
         """The value of the loss from the entries of its body: one, or summed over the classes."""
         if not self.classwise or self.loss.reduces_itself:
             return entries[0]
@@ -145,7 +154,7 @@ class Oracle:
 
     def _results(self, sample: _Sample) -> list[Any]:
         slopes = [self.mp.nan] * len(sample[self.body]) if self.slope is None else sample[self.slope]
-        return [self._value(sample[self.body]), *slopes]
+        return [self.value(sample[self.body]), *slopes]
 
     # -- belief -------------------------------------------------------------------------------------------------------
 
@@ -210,14 +219,15 @@ class Oracle:
 
     def _difference(self, batch: Batch, index: int, entry: int) -> Any:
         """The slope from both sides and from two step sizes; KINK unless all four agree."""
+        self._left -= (batch.classes or 1) * self._hard
+        if self._left < 0:
+            return UNRESOLVED
         mp, z = self.mp, batch.inputs[index]
         with mp.workdps(STEP_DIGITS):
             slopes = []
             for power in (STEP, STEP - 33):
                 step = mp.ldexp(min(1.0, abs(z[entry])) or 1.0, power)
-                low, here, high = (
-                    self._shifted(batch.targets[index], z, entry, s) for s in (-step, mp.zero, step)
-                )
+                low, here, high = (self._shifted(batch.targets[index], z, entry, s) for s in (-step, mp.zero, step))
                 slopes += [(here - low) / step, (high - here) / step]
             if not all(mp.isfinite(s) for s in slopes):
                 return KINK
@@ -231,13 +241,15 @@ class Oracle:
         moved = [self.mp.mpf(v) + (step if j == entry else 0) for j, v in enumerate(z)]
         env = {Y: list(y) if self.classwise else y[0], F: moved if self.classwise else moved[0], **self.params}
         (found,) = evaluate_all([self.body], env, num_classes=len(z) if self.classwise else None, ctx=self.wide)
-        return self._value(found if isinstance(found, list) else [found] * len(z))
+        return self.value(found if isinstance(found, list) else [found] * len(z))
 
     def _check_closed_form(self, batch: Batch) -> None:
         """Give the closed form up if a difference contradicts it at one of a few points of data."""
-        if self.slope is None or batch.measure != "data-like":
+        if self.slope is None or batch.measure != "data-like" or batch.classes in self._checked:
             return
+        self._checked.add(batch.classes)
         for i in range(0, len(batch), max(1, len(batch) // 3)):
+            self._left = DIFFERENCES
             with self.mp.workdps(STEP_DIGITS):
                 sample = self._row(batch.targets[i], batch.inputs[i]) if self.classwise else None
                 got = sample[self.slope][0] if sample else self._samples(batch, [i], STEP_DIGITS)[i][self.slope][0]
@@ -251,6 +263,19 @@ class Oracle:
 
 _Sample = dict[Expr, list[Any]]
 """The values of every node at one point: one, or one a class."""
+
+
+def by_target(loss: Loss) -> Loss:
+    """The same loss, case by case, where the target has but two values (not in the sum over the classes itself).
+
+    At y = 0 the closed form of sqrt(y*f) is 0/0, although sqrt(0*f) is constant.
+    """
+    values = ROLES[loss.y].values
+    if not values or any(Y in postorder(n) for n in postorder(loss.body) if n.op in ops.OPS and ops.OPS[n.op].axis):
+        return loss
+    facts = Facts(loss)
+    low, high = (canonical_expr(substitute(loss.body, {Y: const(v)}), facts) for v in values)
+    return loss.with_body(low if low is high else call("where", call("gt", Y, sum(values) / 2), high, low))
 
 
 def _closed_form(loss: Loss) -> Expr | None:

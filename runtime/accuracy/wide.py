@@ -14,6 +14,9 @@ LARGEST_MAG = 2**1200
 LARGEST_ARGUMENT = 1150
 """exp(x) is computed for |x| < 2^1150."""
 
+FAR = 5000
+"""exp(5000), and 1 over it, are beyond every dtype: what becomes of it is its logarithm, or nothing."""
+
 
 class Wide:
     """A stand-in for an mpmath context, for `lossc.compiler.evaluate.evaluate`; everything else is handed on."""
@@ -30,7 +33,14 @@ class Wide:
         return found if found > LARGEST_MAG else 0
 
     def exp(self, x: Any) -> Any:
-        return self._ctx.exp(x) if self._fits(x) else self._ctx.inf if x > 0 else self._ctx.zero
+        """exp(x); its limit where the exponent could not be held, and 60 digits where no dtype could hold it."""
+        ctx = self._ctx
+        if not self._fits(x):
+            return ctx.inf if x > 0 else ctx.zero
+        if abs(x) < FAR or not ctx.isfinite(x):
+            return ctx.exp(x)
+        with ctx.workdps(min(ctx.dps, 60)):  # mpmath takes e to large whole numbers by repeated multiplication
+            return ctx.exp(x)
 
     def expm1(self, x: Any) -> Any:
         return self._ctx.expm1(x) if self._fits(x) else self._ctx.inf if x > 0 else -self._ctx.one
