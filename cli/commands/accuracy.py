@@ -74,21 +74,19 @@ def run(
     given = Given(y, f, name, param or (), sets or (), dialect.value)
     dtypes = dtypes_of(dtype)
     if plot is not None:
-        if plot.rpartition(".")[2].lower() not in ("png", "svg", "pdf"):
-            raise UsageError("L260", f"{plot!r} is no figure", expected="a name that ends in .png, .svg or .pdf")
         check_writable(plot, force=force)
     measured = read_loss(loss, given, session.warnings)
     session.print_warnings()
     session.note("measuring ...")
     from lossc.runtime.accuracy import accuracy
+    from lossc.runtime.accuracy.figure import check, figure
 
+    suffix = None if plot is None else check(plot)
     report = accuracy(measured, dtypes=dtypes, points=points, seed=seed)
     data, note = report.as_json(), ""
-    if plot is not None:
-        from lossc.runtime.accuracy.figure import figure, suffix_of
-
+    if plot is not None and suffix is not None:
         chosen = "float32" if "float32" in dtypes else dtypes[0]
-        write_bytes(plot, figure(measured, chosen, suffix=suffix_of(plot)), force=force)
+        write_bytes(plot, figure(measured, chosen, suffix=suffix), force=force)
         data, note = {**data, "plot": plot}, f"wrote {plot}"
     return Outcome(data, "" if as_json else text(report), note)
 

@@ -154,7 +154,7 @@ class AccuracyReport:
         wrong = sum(e.not_finite for e in alike)
         if wrong:
             return f"not finite at {wrong} of {sum(e.count for e in alike)}"
-        return f"within {entry.max_bits:.1f} bits"
+        return f"within {entry.max_bits:.1f} bits" if entry.max_bits else "exact"
 
     def _alike(self, entry: Entry, program: str) -> list[Entry]:
         return self.select(dtype=entry.dtype, of=entry.of, program=program)

@@ -46,7 +46,7 @@ STEP, STEP_DIGITS = -1200, 1000
 DIFFERENCES = 1000
 """How many functions may be computed so, at most, for a batch; the points beyond are unresolved."""
 GAMMA = ("lgamma", "digamma", "trigamma")
-"""Functions that mpmath cannot give with more than a few hundred digits in reasonable time."""
+"""Functions that mpmath cannot give with hundreds of digits in reasonable time: differences have larger steps there."""
 
 UNDEFINED, UNRESOLVED, KINK = "undefined", "unresolved", "kink"
 
@@ -85,7 +85,8 @@ class Oracle:
         self.kinks = [k for k in _kinks(self.body) if F in postorder(k)]
         self.ties = [n.args[0] for n in postorder(self.body) if n.op == "max_c"]
         gamma = any(n.op in GAMMA for n in postorder(self.body))
-        self.levels = LEVELS[:3] if gamma else LEVELS
+        self.levels = LEVELS[:2] if gamma else LEVELS
+        self.step, self.step_digits = (-130, LEVELS[1]) if gamma else (STEP, STEP_DIGITS)
         self._nodes = postorder(self.body, *([self.slope] if self.slope else []), *self.kinks, *self.ties)
         self._ends = {op: _ends(op) for op in {n.op for n in self._nodes} - LEAF_OPS}
         self._exact = _exact_nodes(self._nodes)
@@ -165,6 +166,8 @@ class Oracle:
         for a, b in zip(self._results(before), self._results(after), strict=True):
             if mp.isfinite(b) and b != 0:
                 good = bool(mp.isfinite(a) and abs(a - b) <= mp.ldexp(abs(b), AGREE) + mp.ldexp(1, NOTHING))
+            elif mp.isinf(b):  # beyond all dtypes: nothing that is rounded away makes a number infinite
+                good = bool(a == b)
             else:
                 lost = self._lost(after, self._nodes) if lost is None else lost
                 good = lost == 0 or bool(b == 0 and lost < mp.ldexp(1, int((digits - ENOUGH) * 3.32)))
@@ -223,18 +226,19 @@ class Oracle:
         if self._left < 0:
             return UNRESOLVED
         mp, z = self.mp, batch.inputs[index]
-        with mp.workdps(STEP_DIGITS):
+        with mp.workdps(self.step_digits):
             slopes = []
-            for power in (STEP, STEP - 33):
+            for power in (self.step, self.step - 33):
                 step = mp.ldexp(min(1.0, abs(z[entry])) or 1.0, power)
                 low, here, high = (self._shifted(batch.targets[index], z, entry, s) for s in (-step, mp.zero, step))
                 slopes += [(here - low) / step, (high - here) / step]
             if not all(mp.isfinite(s) for s in slopes):
                 return KINK
             span = max(abs(s - slopes[0]) for s in slopes)
-            if span > mp.ldexp(max(map(abs, slopes)), AGREE) and span > mp.ldexp(1, STEP + 50):
+            if span > mp.ldexp(max(map(abs, slopes)), AGREE) and span > mp.ldexp(1, self.step + 50):
                 return KINK
-            return (slopes[2] + slopes[3]) / 2
+            slope = (slopes[2] + slopes[3]) / 2
+            return slope if abs(slope) > mp.ldexp(1, self.step + 50) else mp.zero
 
     def _shifted(self, y: Row, z: Row, entry: int, step: Any) -> Any:
         """The value with one entry of the input moved, at the precision of the context."""
@@ -250,13 +254,13 @@ class Oracle:
         self._checked.add(batch.classes)
         for i in range(0, len(batch), max(1, len(batch) // 3)):
             self._left = DIFFERENCES
-            with self.mp.workdps(STEP_DIGITS):
+            with self.mp.workdps(self.step_digits):
                 sample = self._row(batch.targets[i], batch.inputs[i]) if self.classwise else None
-                got = sample[self.slope][0] if sample else self._samples(batch, [i], STEP_DIGITS)[i][self.slope][0]
+                got = sample[self.slope][0] if sample else self._samples(batch, [i], self.step_digits)[i][self.slope][0]
                 true = self._difference(batch, i, 0)
                 if isinstance(true, str) or not self.mp.isfinite(got):
                     continue
-                if abs(got - true) > self.mp.ldexp(abs(true), AGREE + 10) + self.mp.ldexp(1, STEP + 50):
+                if abs(got - true) > self.mp.ldexp(abs(true), AGREE + 10) + self.mp.ldexp(1, self.step + 50):
                     self.slope = None
                     return
 

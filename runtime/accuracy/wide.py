@@ -14,8 +14,8 @@ LARGEST_MAG = 2**1200
 LARGEST_ARGUMENT = 1150
 """exp(x) is computed for |x| < 2^1150."""
 
-FAR = 5000
-"""exp(5000), and 1 over it, are beyond every dtype: what becomes of it is its logarithm, or nothing."""
+FAR, HALF = 1000, 0.5
+"""mpmath multiplies e with itself where x is a whole number, which takes long for a large one; so it is halved away."""
 
 
 class Wide:
@@ -33,14 +33,14 @@ class Wide:
         return found if found > LARGEST_MAG else 0
 
     def exp(self, x: Any) -> Any:
-        """exp(x); its limit where the exponent could not be held, and 60 digits where no dtype could hold it."""
+        """exp(x); its limit where the exponent could not be held."""
         ctx = self._ctx
         if not self._fits(x):
             return ctx.inf if x > 0 else ctx.zero
-        if abs(x) < FAR or not ctx.isfinite(x):
+        if abs(x) < FAR or not ctx.isfinite(x) or not ctx.isint(x):
             return ctx.exp(x)
-        with ctx.workdps(min(ctx.dps, 60)):  # mpmath takes e to large whole numbers by repeated multiplication
-            return ctx.exp(x)
+        with ctx.workprec(ctx.prec + ctx.mag(x) + 20):
+            return ctx.exp(x - HALF) * ctx.exp(HALF)
 
     def expm1(self, x: Any) -> Any:
         return self._ctx.expm1(x) if self._fits(x) else self._ctx.inf if x > 0 else -self._ctx.one
