@@ -115,8 +115,9 @@ def main() -> None:
     what = (
         f"{len(chosen)} named losses, {args.points} inputs for each dtype and measure, gradients entry by entry; "
         f"Python {platform.python_version()}, {platform.machine()}, {seconds:.0f} s. "
-        "An error is in ulps of the truth (of the smallest number where that is 0), so a gradient that cancels to 0 loses all of them. Losses with a result that is not finite are left out of the "
-        "first three columns of numbers, and counted in the last but one."
+        "An error is in ulps of the truth, and of the smallest number where the truth is 0; so a gradient that cancels "
+        "to 0 loses all digits. Losses with a result that is not finite are left out of the first three columns of "
+        "numbers, and counted in the last but one."
     )
     wrong = list(failures(reports, args.all))
     listed = "\n".join(["Not finite where mpmath has a number that the dtype holds:", "", *(wrong or ["- nothing"])])

@@ -37,8 +37,6 @@ LEVELS = (60, 130, 420, 1700)
 """Decimal digits."""
 WORK = {130: 10**9, 420: 2000, 1700: 150}
 """How many functions are computed at that level, at most, for a batch; the points beyond stay unresolved."""
-ENOUGH = 350
-"""A 0 is believed if what was lost on the way to it is 350 digits below it: no dtype could hold the rest."""
 AGREE, NOTHING = -83, -1200
 """Powers of 2: the relative agreement that is believed (25 digits), and what is smaller than any dtype can see."""
 STEP, STEP_DIGITS = -1200, 1000
@@ -169,36 +167,38 @@ class Oracle:
             elif mp.isinf(b):  # beyond all dtypes: nothing that is rounded away makes a number infinite
                 good = bool(a == b)
             else:
-                lost = self._lost(after, self._nodes) if lost is None else lost
-                good = lost == 0 or bool(b == 0 and lost < mp.ldexp(1, int((digits - ENOUGH) * 3.32)))
+                lost = self._lost(after, self._nodes, digits) if lost is None else lost
+                good = lost == 0 or bool(b == 0 and lost < mp.ldexp(1, NOTHING))
             out.append(b if good else UNRESOLVED)
         value, *slopes = (UNDEFINED if not isinstance(v, str) and mp.isnan(v) else v for v in out)
         return Truth(value, tuple(slopes)), UNRESOLVED not in out
 
-    def _lost(self, sample: _Sample, nodes: Sequence[Expr]) -> Any:
-        """Beside what magnitude a part of the computation was lost, 0 if nowhere.
+    def _lost(self, sample: _Sample, nodes: Sequence[Expr], digits: int) -> Any:
+        """How large a part of the computation was lost, at most; 0 if nothing was.
 
         A term may vanish beside a larger one, two equal terms may be equal only as they are rounded, and a function may
         be at a limit that it never reaches.
         """
         most = self.mp.zero
+        grain = self.mp.ldexp(1, -int(digits * 3.32))
         for here in nodes:
             if here.op not in ("add", "sub") and not self._ends.get(here.op):
                 continue
             arguments = [sample[a] for a in here.args]
             for k, value in enumerate(sample[here]):
-                row = [a[k] for a in arguments]
-                if self.mp.isfinite(value) and self._vanished(here, value, row):
-                    most = max(most, *map(abs, row if len(row) == 2 else [value]))
+                if self.mp.isfinite(value):
+                    most = max(most, self._vanished(here, value, [a[k] for a in arguments], grain))
         return most
 
-    def _vanished(self, here: Expr, value: Any, args: list[Any]) -> bool:
+    def _vanished(self, here: Expr, value: Any, args: list[Any], grain: Any) -> Any:
         if len(args) == 1:
-            return value in self._ends[here.op] and args[0] != 0
-        a, b = map(abs, args)
+            return abs(value) * grain if value in self._ends[here.op] and args[0] != 0 else 0
+        small, large = sorted(map(abs, args))
         if value == 0:
-            return a != 0 and here not in self._exact
-        return bool(a != 0 and b != 0 and abs(value) == max(a, b))
+            return large * grain if here not in self._exact else 0
+        if small != 0 and abs(value) == large:  # of a term, what is lost is known: it counts relative to the other
+            return self.mp.ldexp(small / large, -NOTHING)
+        return 0
 
     # -- kinks --------------------------------------------------------------------------------------------------------
 
@@ -218,7 +218,7 @@ class Oracle:
             if sum(v == max(sample[x]) for v in sample[x]) > 1:
                 return True
         hit = [k for k in self.kinks if any(v == 0 for v in sample[k])]
-        return any(k in self._exact or not self._lost(sample, postorder(k)) for k in hit)
+        return any(k in self._exact or not self._lost(sample, postorder(k), LEVELS[0]) for k in hit)
 
     def _difference(self, batch: Batch, index: int, entry: int) -> Any:
         """The slope from both sides and from two step sizes; KINK unless all four agree."""
