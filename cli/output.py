@@ -26,14 +26,18 @@ def check_writable(path: str, *, force: bool = False) -> None:
 
 
 def write(path: str, text: str, *, force: bool = False) -> None:
-    """Write `text` as UTF-8 to `path`, atomically.
+    """Write `text` as UTF-8 to `path`, atomically: `write_bytes` of it."""
+    write_bytes(path, text.encode("utf-8", errors="backslashreplace"), force=force)
+
+
+def write_bytes(path: str, data: bytes, *, force: bool = False) -> None:
+    """Write `data` to `path`, atomically.
 
     A new file gets the permissions that the umask says; with `force`, an old file is replaced, its permissions are kept
     and a link is followed. Devices and pipes are written to directly. Raises UsageError: L233 if it cannot be written,
     L234 if it is there already.
     """
     mode = _mode(path, force)
-    data = text.encode("utf-8", errors="backslashreplace")
     try:
         if mode is None or stat.S_ISREG(mode):
             _place(os.path.realpath(path), data, mode)

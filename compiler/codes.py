@@ -172,6 +172,9 @@ Only emitted source is loaded from memory; a file that you name yourself is your
     "L245": """An option of compilation that does not exist.
 Example: `loss.to_torch(dtype="float8")`
 The message lists those that do.""",
+    "L260": """A figure that cannot be drawn.
+Example: `lossc accuracy mse --plot mse.jpg`
+Figures are .png, .svg or .pdf files, and matplotlib draws them: it must be installed.""",
     "L301": """A function that does not exist.
 Example: `lgo(y)`
 docs/language.md lists all functions; `name(a) = ...` on a line of its own defines one.""",

@@ -35,6 +35,10 @@ def _log_cosoftmax(ctx: Any, values: list[Any]) -> list[Any]:
     ]
 
 
+def _less(values: list[Any], shift: Any) -> list[Any]:
+    return [v - shift for v in values]
+
+
 def _max_weight(x: Expr, r: Expr) -> Expr:
     """Ties share the slope evenly, as torch.amax has it."""
     at_top = call("where", call("ge", x, r), 1, 0)
@@ -87,7 +91,7 @@ CLASSWISE = (
     ),
     OpRecord(
         name="softmax", args=("x",), doc="exp(x) over its sum along the classes", axis=MAP,
-        meaning=lambda ctx, values: [ctx.exp(v - _logsumexp(ctx, values)) for v in values],
+        meaning=lambda ctx, values: [ctx.exp(v) for v in _less(values, _logsumexp(ctx, values))],
         partials=lambda x: (call("softmax", x), -call("softmax", x)),
         centre=lambda x: call("logsumexp_c", x),
         interval=lambda x: Interval(TINY, 1.0, x.total),
@@ -95,7 +99,7 @@ CLASSWISE = (
     ),
     OpRecord(
         name="log_softmax", args=("x",), doc="log(softmax(x)), stable", axis=MAP, aliases=("logsoftmax",),
-        meaning=lambda ctx, values: [v - _logsumexp(ctx, values) for v in values],
+        meaning=lambda ctx, values: _less(values, _logsumexp(ctx, values)),
         partials=lambda x: (ONE, const(-1)),
         centre=lambda x: call("logsumexp_c", x),
         interval=lambda x: Interval(-INF, 0.0, x.total),

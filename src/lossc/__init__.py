@@ -20,16 +20,18 @@ if TYPE_CHECKING:
     from lossc.compiler.loss import Parameter as Parameter
     from lossc.grammar import parse as parse
     from lossc.grammar import parse_file as parse_file
+    from lossc.runtime.accuracy import accuracy as accuracy
 
 _HOME = {
     "Loss": "lossc.compiler.loss",
     "LosscError": "lossc.compiler.errors",
     "Parameter": "lossc.compiler.loss",
+    "accuracy": "lossc.runtime.accuracy",
     "parse": "lossc.grammar",
     "parse_file": "lossc.grammar",
 }
 
-__all__ = ["Loss", "LosscError", "Parameter", "__version__", "parse", "parse_file"]
+__all__ = ["Loss", "LosscError", "Parameter", "__version__", "accuracy", "parse", "parse_file"]
 
 
 def __getattr__(name: str) -> Any:
