@@ -37,5 +37,6 @@ class Options:
             raise UsageError("L245", f"`{self.dtype}` is not a dtype that a loss is computed in", expected=known)
 
 
+DTYPES = tuple(FORMATS)
 NAMES = tuple(f.name for f in fields(Options))
 DEFAULT = Options()
