@@ -215,8 +215,8 @@ def test_compiled_agrees(name: str) -> None:
 @EACH_LOSS
 @pytest.mark.parametrize("form", ["fused", "plain"])
 def test_gradcheck(name: str, form: str) -> None:
-    """First and second derivatives pass gradcheck and gradgradcheck in float64, away from kinks, for sums and for single
-    losses, rows and class indices."""
+    """First and second derivatives pass gradcheck and gradgradcheck in float64, away from kinks, for sums and for
+    single losses, rows and class indices."""
     loss = named(name)
     torch.manual_seed(4)
     if loss.layout == CLASSWISE:
