@@ -20,6 +20,9 @@ from lossc.compiler.passes.canonicalize import canonical_expr
 LIKELY = const(Fraction(3, 5))
 """A probability above this is that of one class at most, however it is rounded."""
 
+MOST, MOST_ROOTS = 24, 3
+"""Sums with more terms are left alone; hypot of hypot of more than three costs more than it is worth."""
+
 Factors = dict[Expr, int]
 """Bases to whole powers."""
 
@@ -90,9 +93,21 @@ def square_root(x: Expr, facts: Facts) -> Expr | None:
     return multiplied(Fraction(1), root) if under is ONE else call("sqrt", under) * multiplied(Fraction(1), root)
 
 
+def _is_short(total: Expr, most: int = MOST) -> bool:
+    """Whether a sum has at most so many terms; looks at no more of it than that."""
+    stack, count = [total], 0
+    while stack and count <= most:
+        here = stack.pop()
+        if is_sum(here):
+            stack += here.args
+        else:
+            count += 1
+    return count <= most
+
+
 def _square_and_rest(x: Expr, facts: Facts) -> tuple[Expr, Expr, Expr] | None:
     """`(r, r^2, rest)` with x = r^2 + rest for a sum x, where the rest cannot be negative."""
-    if x.op != "add":
+    if x.op != "add" or not _is_short(x):
         return None
     parts = signed_parts(x)
     for i, (part, sign) in enumerate(parts):
@@ -121,7 +136,7 @@ def log_of_square(here: Expr, facts: Facts) -> Expr | None:
 def root_of_square(here: Expr, facts: Facts) -> Expr | None:
     """sqrt(r^2 + s) is hypot(r, sqrt(s)), and sqrt(r^2) is |r|, for a square r^2 that has other factors too."""
     (x,) = here.args
-    found = _square_and_rest(x, facts)
+    found = _square_and_rest(x, facts) if _is_short(x, MOST_ROOTS) else None
     if found is not None:
         rest = found[2]
         other = rest if rest is ONE else square_root(rest, facts)
@@ -173,6 +188,8 @@ def _exponent(part: Expr, facts: Facts) -> Expr | None:
 def log_of_exponentials(here: Expr, facts: Facts) -> Expr | None:
     """log, or log1p, of a sum of positive multiples of exponentials, and of a positive constant, by logaddexp."""
     (x,) = here.args
+    if not _is_short(x):
+        return None
     parts = signed_parts(x) + ([(ONE, 1)] if here.op == "log1p" else [])
     if len(parts) < 2 or not any(n.op == "exp" for n in postorder(x)):
         return None
@@ -280,6 +297,8 @@ def softmax_slope(here: Expr, facts: Facts) -> Expr | None:
     It is t*(1 - p) less p times the sum of the others' t; where p > 0.6 (at one class at most) that sum is taken
     without the class itself.
     """
+    if not _is_short(here):
+        return None
     parts = signed_parts(here)
     for i, (part, sign) in enumerate(parts):
         found = factors(part)

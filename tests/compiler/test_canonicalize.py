@@ -74,6 +74,16 @@ def test_canonical_form_is_idempotent(loss: Loss) -> None:
     assert canonicalize(once).body is once.body
 
 
+@pytest.mark.parametrize("text", ["(1e37 + 0.001)/y", "-(1e37 + 0.001)/y", "(1e37 - 0.001)/y", "(0.001 - 1e37)/y"])
+def test_sums_too_long_to_fold_have_one_sign(text: str) -> None:
+    """A sum of numbers that no literal holds stays a sum, and where a sign stands does not depend on the run."""
+    once = parse(f"{text} + f").canonicalize()
+    assert once.canonicalize().body is once.body
+    negated = parse(f"-({text} + f)").canonicalize()
+    assert parse(f"-(-({text} + f))").canonicalize().body is once.body
+    assert negated.canonicalize().body is negated.body
+
+
 @settings(THOROUGH, max_examples=300)
 @given(losses(max_leaves=6), exprs(params=(), max_leaves=4))
 def test_commuted_forms_are_one_object(loss: Loss, other: Expr) -> None:

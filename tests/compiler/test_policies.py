@@ -226,7 +226,7 @@ def test_left_gives_the_slope_of_torch_hinge_embedding() -> None:
 
 
 def test_large_formulas_take_little_time() -> None:
-    """Chains of 300 kinks, as a tree and as a DAG of 10^40 nodes: the sign of a slope is only asked where it is small."""
+    """Chains of kinks, as a tree and as a DAG of 10^40 nodes: only small slopes are asked for their sign."""
     chain, shared = F, F
     for k in range(300):
         chain = call("max", chain, k * F - Y)

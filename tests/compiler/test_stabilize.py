@@ -217,6 +217,15 @@ def test_the_order_of_the_rules_does_not_matter(formula: str, monkeypatch: pytes
             assert max(worst.values()) <= 2 * worst[usual] + 4, worst
 
 
+def test_long_sums_are_left_alone() -> None:
+    """Of 150 squares, or exponentials, no rule makes 150 nested operators, nor takes quadratic time."""
+    for term in ("(y - {0}*f)^2", "exp({0}*f)"):
+        body = " + ".join(term.format(i + 2) for i in range(150))
+        for outer in ("sqrt", "log"):
+            loss = parse(f"{outer}({body})")
+            assert stabilize(loss).body is loss.canonicalize().body
+
+
 def test_conditions_are_respected() -> None:
     """log(a/b) is taken apart only where both are known to be positive; y - sigmoid only for a label y."""
     assert stabilize(parse("log(y/f)")).body is parse("log(y/f)").canonicalize().body

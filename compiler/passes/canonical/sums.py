@@ -266,10 +266,18 @@ def sign_normal(x: Expr, facts: Facts) -> tuple[int, Expr]:
     try:
         terms, constant = sum_terms(x)
     except TooLong:
-        return 1, x
+        return (-1, negate(x, facts)) if _mostly_negative(x) else (1, x)
     signs = [(-1, c) for c in ([constant] if constant else [])]
     signs += [(0, c) for _, c in sorted(terms.items(), key=lambda item: sort_key(item[0])) if c]
     negative = sum(c < 0 for _, c in signs)
     if signs and (2 * negative > len(signs) or (2 * negative == len(signs) and signs[0][1] < 0)):
         return -1, negate(x, facts)
     return 1, x
+
+
+def _mostly_negative(x: Expr) -> bool:
+    """For a sum that cannot be collected: most terms are negative, or half of them and the first one by size is."""
+    split = [(sign * c, base) for part, sign in signed_parts(x) for c, base in [split_coefficient(part)]]
+    below = sum(c < 0 for c, _ in split)
+    first = min(split, key=lambda term: (sort_key(term[1]), abs(term[0])))
+    return 2 * below > len(split) or (2 * below == len(split) and first[0] < 0)
