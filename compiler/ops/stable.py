@@ -59,6 +59,12 @@ def _logratio_interval(x: Interval, y: Interval) -> Interval:
     return Interval(low, high, x.total and y.total and x.lo > 0 and y.lo > 0)
 
 
+_ONE = "torch.ones((), dtype={0}.dtype, device={0}.device)"
+_GREATER = f"torch.maximum(torch.abs({{0}}), {_ONE})"
+_LIMITED = f"torch.maximum(torch.minimum({{0}}, {_ONE}), -{_ONE})"
+"""The greater of |x| and 1, and x limited to [-1, 1], without a branch; where they meet, each has half of the slope."""
+
+
 # The tables below are laid out by hand.
 # fmt: off
 STABLE = (
@@ -66,10 +72,7 @@ STABLE = (
         "log1psq", "log(1 + x^2), accurate near 0 and finite for every x", lambda x: 2 * call("div1psq", x),
         lambda x: iv.increasing(_log1psq, iv.absolute(x), 0.0),
         (
-            "torch.where(torch.abs({0}) > 1.0, "
-            "2.0 * torch.log(torch.clamp(torch.abs({0}), min=1.0)) + "
-            "torch.log1p((1.0 / torch.clamp(torch.abs({0}), min=1.0)) ** 2), "
-            "torch.log1p(torch.clamp({0}, -1.0, 1.0) ** 2))",
+            f"2.0 * torch.log({_GREATER}) + torch.log1p((torch.minimum(torch.abs({{0}}), {_ONE}) / {_GREATER}) ** 2)",
             "np.where(np.abs({0}) > 1.0, 2.0 * np.log(np.maximum(np.abs({0}), 1.0)) + "
             "np.log1p((1.0 / np.maximum(np.abs({0}), 1.0)) ** 2), np.log1p(np.clip({0}, -1.0, 1.0) ** 2))",
             "(2.0 * math.log(abs({0})) + math.log1p((1.0 / {0}) ** 2) if abs({0}) > 1.0 else math.log1p({0} * {0}))",
@@ -80,9 +83,8 @@ STABLE = (
         "div1psq", "x/(1 + x^2), finite and accurate for every x",
         lambda x: 1 / (1 + x**2) - 2 * call("div1psq", x) ** 2, _div1psq_interval,
         (
-            "torch.where(torch.abs({0}) > 1.0, "
-            "1.0 / (torch.where(torch.abs({0}) > 1.0, {0}, 1.0) + 1.0 / torch.where(torch.abs({0}) > 1.0, {0}, 1.0)), "
-            "torch.clamp({0}, -1.0, 1.0) / (1.0 + torch.clamp({0}, -1.0, 1.0) ** 2))",
+            # both sides over m^2, m = max(|x|, 1); x/m is x limited to [-1, 1]
+            f"{_LIMITED} * (1.0 / {_GREATER}) / ((1.0 / {_GREATER}) ** 2 + {_LIMITED} ** 2)",
             "np.where(np.abs({0}) > 1.0, 1.0 / ({0} + 1.0 / {0}), np.clip({0}, -1.0, 1.0) / (1.0 + np.clip({0}, -1.0, 1.0) ** 2))",
             "(1.0 / ({0} + 1.0 / {0}) if abs({0}) > 1.0 else {0} / (1.0 + {0} * {0}))",
         ),
@@ -92,9 +94,7 @@ STABLE = (
         "sqdiv1psq", "x^2/(1 + x^2), finite and accurate for every x",
         lambda x: 2 * call("div1psq", x) / (1 + x**2), lambda x: iv.increasing(_sqdiv1psq, iv.absolute(x), 0.0, 1.0),
         (
-            "torch.where(torch.abs({0}) > 1.0, "
-            "1.0 / (1.0 + (1.0 / torch.clamp(torch.abs({0}), min=1.0)) ** 2), "
-            "torch.clamp({0}, -1.0, 1.0) ** 2 / (1.0 + torch.clamp({0}, -1.0, 1.0) ** 2))",
+            f"{_LIMITED} ** 2 / ((1.0 / {_GREATER}) ** 2 + {_LIMITED} ** 2)",
             "np.where(np.abs({0}) > 1.0, 1.0 / (1.0 + (1.0 / {0}) ** 2), "
             "np.clip({0}, -1.0, 1.0) ** 2 / (1.0 + np.clip({0}, -1.0, 1.0) ** 2))",
             "(1.0 / (1.0 + (1.0 / {0}) ** 2) if abs({0}) > 1.0 else {0} * {0} / (1.0 + {0} * {0}))",

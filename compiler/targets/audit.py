@@ -34,8 +34,8 @@ _TORCH = frozenset({
     "torch.amax", "torch.arange", "torch.autograd.grad", "torch.broadcast_to", "torch.compiler.is_compiling",
     "torch.empty_like", "torch.exp", "torch.finfo", "torch.full", "torch.func.debug_unwrap", "torch.gather",
     "torch.is_autocast_enabled", "torch.is_grad_enabled", "torch.isfinite", "torch.log", "torch.logsumexp",
-    "torch.mean", "torch.movedim", "torch.mul", "torch.ones_like", "torch.squeeze", "torch.sum", "torch.tensor",
-    "torch.where", "torch.zeros", "torch.zeros_like", "math.copysign", "math.log2", "math.pow",
+    "torch.mean", "torch.movedim", "torch.mul", "torch.ones_like", "torch.softmax", "torch.squeeze", "torch.sum",
+    "torch.tensor", "torch.where", "torch.zeros", "torch.zeros_like", "math.copysign", "math.log2", "math.pow",
 })  # fmt: skip
 _VALUES = frozenset({
     "torch.autograd.Function", "torch.autograd.forward_ad.unpack_dual", "torch.bfloat16", "torch.bool",

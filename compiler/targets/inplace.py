@@ -1,4 +1,5 @@
-"""Three-address code that needs less memory: a temporary that is read for the last time is overwritten.
+"""Three-address code made leaner: what is computed twice is computed once, and a temporary that is read for the last
+time is overwritten.
 
 Only for code that no gradient is recorded of. A temporary may be overwritten if its memory is its own (not that of an
 argument, nor shared with a view of it), if it has the shape and the kind of what takes its place, and if nothing reads
@@ -25,6 +26,7 @@ _METHODS = frozenset({
 """Functions of torch whose first argument can be overwritten: `torch.exp(v)` is `v.exp_()`."""
 _INFIX: dict[type[ast.operator], str] = {ast.Add: "add_", ast.Sub: "sub_", ast.Mult: "mul_", ast.Div: "div_"}
 _COMMUTES = (ast.Add, ast.Mult)
+_SYMMETRIC = frozenset({"torch.hypot", "torch.maximum", "torch.minimum", "torch.logaddexp"})
 _VIEWS = frozenset({"broadcast_to", "squeeze", "detach"})
 _REDUCTIONS = frozenset({"sum", "mean", "amax", "logsumexp"})
 
@@ -38,10 +40,45 @@ class _Temporary:
     owned: bool
 
 
+def shared(lines: Iterable[str], results: Iterable[str]) -> tuple[list[str], list[str]]:
+    """The lines without those that compute again what an earlier one has, and the results under their new names."""
+    first: dict[str, str] = {}
+    renamed: dict[str, str] = {}
+    out: list[str] = []
+
+    def current(text: str) -> str:
+        return _TEMPORARY.sub(lambda m: renamed.get(m[0], m[0]), text)
+
+    for line in lines:
+        found = _LINE.fullmatch(line)
+        if found is None:
+            out.append(current(line))
+            continue
+        name, text, note = found[1], current(found[2]), found[3] or ""
+        key = _unordered(text)
+        if key in first:
+            renamed[name] = first[key]
+        else:
+            first[key] = name
+            out.append(f"{name} = {text}{note}")
+    return out, [current(r) for r in results]
+
+
+def _unordered(text: str) -> str:
+    """The operation with operands in one order, where the order does not matter."""
+    tree = ast.parse(text, mode="eval").body
+    if isinstance(tree, ast.BinOp) and isinstance(tree.op, _COMMUTES):
+        return f"{type(tree.op).__name__} of {sorted(map(ast.unparse, (tree.left, tree.right)))}"
+    if isinstance(tree, ast.Call) and ast.unparse(tree.func) in _SYMMETRIC and not tree.keywords:
+        return f"{ast.unparse(tree.func)} of {sorted(map(ast.unparse, tree.args))}"
+    return text
+
+
 def overwrite(lines: Iterable[str], results: Iterable[str], full: Iterable[str]) -> list[str]:
     """The lines with methods that overwrite where that is safe; `results` are read after the last line, `full` names
     the arguments that have a value for each element."""
     code = list(lines)
+    results = list(results)
     last = {name: i for i, line in enumerate(code) for name in _TEMPORARY.findall(line)}
     last |= dict.fromkeys(results, len(code))
     known = {name: _Temporary(FULL, owned=False) for name in full}
@@ -72,7 +109,7 @@ def _describe(tree: ast.expr, known: dict[str, _Temporary]) -> _Temporary:
         return _Temporary(TRUTH, owned=True)
     if named in _REDUCTIONS:
         return _Temporary(ROW, owned=True)
-    if named == "full" or not kinds:
+    if named in ("full", "ones") or not kinds:
         return _Temporary(NUMBER, owned=False)
     if named == "broadcast_to":
         return _Temporary(FULL, owned=False)

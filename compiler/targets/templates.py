@@ -60,7 +60,7 @@ class _Splitter:
 
     def visit(self, here: ast.expr) -> ast.expr:
         """An atom with the value of `here`, after adding the steps that it needs."""
-        if isinstance(here, (ast.Name, ast.Constant, ast.Attribute)) or _is_negative_number(here):
+        if isinstance(here, (ast.Name, ast.Constant, ast.Attribute, ast.Tuple)) or _is_negative_number(here):
             return here
         if isinstance(here, ast.Call):
             here.args = [self.visit(a) for a in here.args]

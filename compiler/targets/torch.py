@@ -16,9 +16,9 @@ from lossc.compiler.ir import const
 from lossc.compiler.loss import CLASSWISE, Loss, varies
 from lossc.compiler.targets import torch_call as call
 from lossc.compiler.targets import torch_text as text
-from lossc.compiler.targets.closed_form import closed_form, shared_softmax
+from lossc.compiler.targets.closed_form import closed_form, in_parts
 from lossc.compiler.targets.golden import golden
-from lossc.compiler.targets.inplace import overwrite
+from lossc.compiler.targets.inplace import overwrite, shared
 from lossc.compiler.targets.kernel import Dialect, Kernel, build_kernel
 from lossc.compiler.targets.options import DEFAULT, Options
 from lossc.compiler.targets.pipeline import Stages, prepare
@@ -109,14 +109,17 @@ def _slope_kernel(stages: Stages, names: Mapping[str, str], options: Options) ->
     if slope is None:
         return []
     loss = stages.guarded
-    body, slope = (shared_softmax(e, loss.body) for e in (loss.body, slope))
+    body, slope = in_parts(loss.body), in_parts(slope)
     kernel = build_kernel(loss.with_body(body), names, TORCH, slope)
-    if not all(kernel.tensors) or not kernel.reached or not (options.fused or _wins(kernel, loss, names)):
+    if (
+        not all(kernel.tensors)
+        or not kernel.reached
+        or not (options.fused or _wins(kernel, loss.with_body(body), names))
+    ):
         return []
     if loss.layout == CLASSWISE and not (varies(slope) and (varies(body) or loss.reduces_itself)):
         return []
-    value, steep = kernel.results
-    lines = list(kernel.lines)
+    lines, (value, steep) = shared(kernel.lines, kernel.results)
     if "num_classes" in kernel.uses:
         lines.insert(0, f"num_classes = {names['f']}.shape[dim]")
     if loss.reduces_itself:

@@ -104,11 +104,16 @@ def _target_block(form: Form) -> str:
         number = [
             f"    others = {f}.scatter(1, index, torch.finfo({f}.dtype).min)",
             "    top = torch.amax(others, dim=1, keepdim=True)",
-            "    others.sub_(top).exp_()",
-            "    mass = torch.sum(others, dim=1, keepdim=True)",
+            f"    if {f}.shape[1] >= 64:  # torch's softmax is fast along many classes, and slow along few",
+            "        share = torch.softmax(others, dim=1)",
+            "        mass = 1.0 / torch.amax(share, dim=1, keepdim=True)",
+            "    else:",
+            "        share = others.sub_(top).exp_()",
+            "        mass = torch.sum(share, dim=1, keepdim=True)",
+            "        share.div_(mass)",
             f"    margin = torch.gather({f}, 1, index).sub_(top).sub_(torch.log(mass)).squeeze(1)",
         ]
-        spread = ["    torch.mul(others, -steep / mass, out=slope)"]
+        spread = ["    torch.mul(share, -steep, out=slope)"]
     else:
         number, spread = [f"    score = torch.gather({f}, 1, index).squeeze(1)"], ["    slope.zero_()"]
     return "\n".join([

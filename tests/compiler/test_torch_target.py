@@ -130,7 +130,7 @@ def test_a_file_that_was_broken_fails_its_self_test(tmp_path: Path, old: str, ne
 
 @pytest.mark.parametrize(
     ("old", "new", "what"),
-    [("return v1, v3", "return 1.0001 * v1, v3", "sum"), ("return v1, v3", "return v1, 1.0001 * v3", "gradients"),
+    [("return v1, v2", "return 1.0001 * v1, v2", "sum"), ("return v1, v2", "return v1, 1.0001 * v2", "gradients"),
      ("total * scale, slope", "total * scale * 1.0001, slope", "sum"),
      ("1.0 / (y.numel())", "0.5 / (y.numel())", "mean")],
 )  # fmt: skip
