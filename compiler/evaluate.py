@@ -6,7 +6,7 @@ record, undefined where the record says so. A value is a number, or the list of 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from lossc.compiler import ops
@@ -37,25 +37,35 @@ def evaluate_all(
     num_classes: int | None = None,
     dps: int | None = None,
     ctx: Any = None,
+    each: Callable[[Value], Value] | None = None,
 ) -> list[Value]:
-    """The values of several roots that share their sub-expressions."""
+    """The values of several roots that share their sub-expressions; `each` is applied to every number on the way."""
     if ctx is None:
         import mpmath
 
         ctx = mpmath.mp
     if dps is None:
-        return _run(roots, env, num_classes, ctx)
+        return _run(roots, env, num_classes, ctx, each)
     with ctx.workdps(dps):
-        return _run(roots, env, num_classes, ctx)
+        return _run(roots, env, num_classes, ctx, each)
 
 
-def _run(roots: Sequence[Expr], env: Mapping[Expr, Value], num_classes: int | None, ctx: Any) -> list[Value]:
+def _run(
+    roots: Sequence[Expr],
+    env: Mapping[Expr, Value],
+    num_classes: int | None,
+    ctx: Any,
+    each: Callable[[Value], Value] | None,
+) -> list[Value]:
     values: dict[Expr, Value] = {}
     for here in postorder(*roots):
         if here.op in LEAF_OPS:
             values[here] = _leaf(here, env, ctx)
         else:
             values[here] = _apply(ops.OPS[here.op], [values[a] for a in here.args], num_classes, ctx)
+        if each is not None:
+            found = values[here]
+            values[here] = [each(v) for v in found] if isinstance(found, list) else each(found)
     return [values[r] for r in roots]
 
 

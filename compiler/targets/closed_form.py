@@ -195,27 +195,37 @@ def _best(loss: Loss, forms: Sequence[Expr]) -> Expr | None:
 
 
 def _failures(loss: Loss, forms: Sequence[Expr], ctx: Any) -> list[int]:
-    """At how many points each form is inaccurate, or passes through a number that overflows, in 24 bits."""
+    """At how many points each form is inaccurate in arithmetic with the precision and the range of float32."""
     counts = [0] * len(forms)
     for env, classes in _points(loss):
         exact = [_flat(v) for v in evaluate_all(list(forms), env, num_classes=classes, dps=_DIGITS, ctx=ctx)]
-        sound = next((v for v in exact if all(ctx.isfinite(x) for x in v)), None)
+        sound = next((v for v in exact if all(ctx.isfinite(x) and abs(x) < _GREATEST for x in v)), None)
         if sound is None:
             continue
-        for i, form in enumerate(forms):
-            nodes = postorder(form)
-            with ctx.workprec(_BITS):
-                rough = evaluate_all(nodes, env, num_classes=classes, ctx=ctx)
-            counts[i] += not _agrees(_flat(rough[-1]), sound, rough, ctx)
+        with ctx.workprec(_BITS):
+            rough = evaluate_all(list(forms), env, num_classes=classes, ctx=ctx, each=lambda v: _in_range(v, ctx))
+        for i, got in enumerate(rough):
+            counts[i] += not _agrees(_flat(got), sound, ctx)
     return counts
 
 
-def _agrees(got: list[Any], wanted: list[Any], passed: list[Any], ctx: Any) -> bool:
+def _in_range(value: Any, ctx: Any) -> Any:
+    """What float32 makes of a number that it rounds to 0 or to an infinity."""
+    if isinstance(value, bool) or not ctx.isfinite(value) or value == 0:
+        return value
+    size = ctx.mag(value)
+    if size > 128:
+        return ctx.inf if value > 0 else -ctx.inf
+    return ctx.zero if size < -149 else value
+
+
+def _agrees(got: list[Any], wanted: list[Any], ctx: Any) -> bool:
     scale = max(abs(w) for w in wanted)
     got = got if len(got) == len(wanted) else got * len(wanted)
-    if any(not ctx.isfinite(v) or abs(v) > _GREATEST for one in passed for v in _flat(one)):
+    if not all(ctx.isfinite(v) for v in got):
         return False
-    return all(abs(g - w) <= _TOLERANCE * max(abs(w), scale / 16) for g, w in zip(got, wanted, strict=True))
+    least = ctx.ldexp(1, -140)  # what is smaller has few digits in any form
+    return all(abs(g - w) <= _TOLERANCE * max(abs(w), scale / 16) + least for g, w in zip(got, wanted, strict=True))
 
 
 def _flat(value: Any) -> list[Any]:
