@@ -25,10 +25,10 @@ _NAMES = frozenset({
     "range", "slice", "sum", "super", "tuple", "type", "each", "unpacked", "whole",
 })  # fmt: skip
 _METHODS = frozenset({
-    "all", "any", "backward", "broadcast_to", "copy_", "detach", "dim", "float", "is_complex",
+    "all", "any", "backward", "broadcast_to", "copy_", "detach", "dim", "element_size", "float", "is_complex",
     "is_floating_point", "masked_fill_", "numel", "register_buffer", "reshape", "save_for_backward", "scatter",
     "scatter_",
-    "squeeze", "sum", "to", "tolist", "unsqueeze", "zero_", "__init__",
+    "squeeze", "sum", "to", "tolist", "unsqueeze", "view", "zero_", "__init__",
 }) | METHODS  # fmt: skip
 _TORCH = frozenset({
     "torch.amax", "torch.arange", "torch.autograd.grad", "torch.broadcast_to", "torch.compiler.is_compiling",
@@ -39,8 +39,8 @@ _TORCH = frozenset({
 })  # fmt: skip
 _VALUES = frozenset({
     "torch.autograd.Function", "torch.autograd.forward_ad.unpack_dual", "torch.bfloat16", "torch.bool",
-    "torch.contiguous_format", "torch.dtype", "torch.float16", "torch.float32", "torch.float64", "torch.int64",
-    "math.inf", "math.nan", "math.pi", "math.e", "nn.Module", "nn.Parameter",
+    "torch.contiguous_format", "torch.dtype", "torch.float16", "torch.float32", "torch.float64", "torch.int16",
+    "torch.int32", "torch.int64", "math.inf", "math.nan", "math.pi", "math.e", "nn.Module", "nn.Parameter",
 })  # fmt: skip
 _ATTRIBUTES = frozenset({
     "__name__", "apply", "device", "dtype", "grad", "min", "requires_grad", "saved_tensors", "settings", "shape",

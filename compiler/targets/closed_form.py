@@ -25,7 +25,7 @@ from lossc.compiler.ops import call
 from lossc.compiler.passes.canonicalize import canonical_expr
 from lossc.compiler.passes.differentiate import gradient
 from lossc.compiler.passes.domain import Condition, conditions, unimplied
-from lossc.compiler.passes.guard import GuardFacts
+from lossc.compiler.passes.guard import CURES, GuardFacts
 from lossc.compiler.passes.stabilize import stable_expr
 from lossc.compiler.roles import ROLES
 from lossc.compiler.targets.lowering import lower
@@ -48,6 +48,18 @@ def closed_form(stages: Stages) -> Expr | None:
     found = dict.fromkeys(slope for form in forms for slope in _slopes(form))
     best = _best(stages.guarded, [slope for slope in found if always_defined(slope, stages.guarded)])
     return None if best is None else aligned(lower(stages.guarded.with_body(best)).body, stages.guarded)
+
+
+def value_only(root: Expr) -> Expr:
+    """The same value without what guards do for the slope: nothing is differentiated in a fused kernel."""
+    done: dict[Expr, Expr] = {}
+    for here in postorder(decided(root)):
+        made = rebuild(here, (done[a] for a in here.args))
+        if made.op == "where" and made.args[2].op in CURES:
+            at, value, _ = CURES[made.args[2].op][1](*made.args[2].args)
+            made = made.args[2] if (at, value) == made.args[:2] else made
+        done[here] = made
+    return done[decided(root)]
 
 
 def in_parts(root: Expr) -> Expr:
@@ -91,7 +103,7 @@ def _slopes(loss: Loss) -> list[Expr]:
 def aligned(slope: Expr, loss: Loss) -> Expr:
     """The gradient with what the loss computes anyway in the loss's own form, a sign apart at most: y - f for f - y."""
     facts = Facts(loss)
-    known = {canonical_expr(n, facts): n for n in postorder(loss.body) if n.args and _is_live(n)}
+    known = {canonical_expr(n, facts): n for n in postorder(value_only(loss.body)) if n.args and _is_live(n)}
     done: dict[Expr, Expr] = {}
     for here in postorder(slope):
         made = rebuild(here, (done[a] for a in here.args))

@@ -16,7 +16,7 @@ from lossc.compiler.ir import const
 from lossc.compiler.loss import CLASSWISE, Loss, varies
 from lossc.compiler.targets import torch_call as call
 from lossc.compiler.targets import torch_text as text
-from lossc.compiler.targets.closed_form import closed_form, in_parts
+from lossc.compiler.targets.closed_form import closed_form, in_parts, value_only
 from lossc.compiler.targets.golden import golden
 from lossc.compiler.targets.inplace import overwrite, shared
 from lossc.compiler.targets.kernel import Dialect, Kernel, build_kernel
@@ -26,7 +26,7 @@ from lossc.compiler.targets.scalars import POWER_HELPER, constant_value
 from lossc.compiler.targets.target_form import OTHERS, target_form
 from lossc.compiler.targets.torch_form import Form, form_of
 from lossc.compiler.targets.torch_function import function, module
-from lossc.compiler.targets.torch_fused import fused
+from lossc.compiler.targets.torch_fused import SELECT, fused
 from lossc.compiler.targets.torch_header import header
 from lossc.compiler.targets.torch_names import Names, names_of
 from lossc.compiler.targets.torch_selftest import self_test
@@ -65,6 +65,7 @@ def emit(loss: Loss, *, selftest: bool = True, options: Options = DEFAULT) -> st
     parts = [
         *kernels,
         POWER_HELPER.strip("\n") if any("_power(" in k for k in kernels) else "",
+        SELECT if any("_select(" in k for k in kernels) else "",
         call.working(form),
         call.arguments(form),
         call.checks(loss, names),
@@ -109,7 +110,7 @@ def _slope_kernel(stages: Stages, names: Mapping[str, str], options: Options) ->
     if slope is None:
         return []
     loss = stages.guarded
-    body, slope = in_parts(loss.body), in_parts(slope)
+    body, slope = in_parts(value_only(loss.body)), in_parts(slope)
     kernel = build_kernel(loss.with_body(body), names, TORCH, slope)
     if (
         not all(kernel.tensors)
@@ -120,6 +121,7 @@ def _slope_kernel(stages: Stages, names: Mapping[str, str], options: Options) ->
     if loss.layout == CLASSWISE and not (varies(slope) and (varies(body) or loss.reduces_itself)):
         return []
     lines, (value, steep) = shared(kernel.lines, kernel.results)
+    lines = [line.replace("torch.where(", "_select(") for line in lines]
     if "num_classes" in kernel.uses:
         lines.insert(0, f"num_classes = {names['f']}.shape[dim]")
     if loss.reduces_itself:

@@ -42,6 +42,23 @@ def _eager(input: Tensor, *others: Tensor | None) -> bool:
 '''
 
 
+SELECT = '''
+def _select(condition: Tensor, one: Tensor | float, other: Tensor | float) -> Tensor:
+    """torch.where, bit by bit where that is several times faster: for large tensors on a CPU."""
+    if condition.device.type != "cpu" or condition.numel() < 4096:
+        return torch.where(condition, one, other)
+    like = one if isinstance(one, Tensor) else other
+    if not isinstance(like, Tensor):
+        return torch.where(condition, one, other)
+    bits = torch.int64 if like.element_size() == 8 else torch.int32 if like.element_size() == 4 else torch.int16
+    first = one if isinstance(one, Tensor) else torch.full((), one, dtype=like.dtype)
+    second = other if isinstance(other, Tensor) else torch.full((), other, dtype=like.dtype)
+    x, y = first.view(bits), second.view(bits)
+    return ((x ^ y) * condition ^ y).view(like.dtype)
+'''.strip("\n")
+"""What fused kernels call for torch.where."""
+
+
 def _extra(form: Form) -> list[str]:
     """The arguments that private functions take after the tensors: label smoothing, then hyper-parameters."""
     return [*(["smoothing: float"] if form.labels else []), *form.typed_values]
