@@ -91,6 +91,24 @@ SetOption = Annotated[
 DialectOption = Annotated[
     Dialect, typer.Option("--dialect", help="What names mean; evomal: protected log, sqrt and division.")
 ]
+FusedOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--fused/--no-fused",
+        help="A gradient in closed form, block by block; by default where it wins.",
+        show_default=False,
+    ),
+]
+EpsOption = Annotated[Eps, typer.Option("--eps", help="Protect log, sqrt, / and powers at the edge of their domain.")]
+KinksOption = Annotated[Kinks, typer.Option("--kinks", help="The slope at kinks; torch: as torch has it.")]
+DtypeOption = Annotated[
+    Dtype | None,
+    typer.Option("--dtype", help="Compute in this dtype, and refuse constants that vanish in it.", show_default=False),
+]
+FromLogitsOption = Annotated[
+    bool,
+    typer.Option("--from-logits/--from-probabilities", help="What the model gives, for a loss of probabilities."),
+]
 OutputOption = Annotated[
     str | None, typer.Option("-o", "--output", metavar="FILE", help="Write here; `-` is standard output.")
 ]

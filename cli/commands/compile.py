@@ -14,12 +14,16 @@ from lossc.cli.inputs import read_loss
 from lossc.cli.options import (
     Dialect,
     DialectOption,
-    Dtype,
+    DtypeOption,
     Eps,
+    EpsOption,
     FOption,
     ForceOption,
+    FromLogitsOption,
+    FusedOption,
     JsonOption,
     Kinks,
+    KinksOption,
     LossArgument,
     NameOption,
     OutputOption,
@@ -56,28 +60,11 @@ def run(
     timeout: Annotated[
         float, typer.Option("--timeout", metavar="SECONDS", help="For --sympy: stop looking after this time.")
     ] = 10.0,
-    fused: Annotated[
-        bool | None,
-        typer.Option(
-            "--fused/--no-fused",
-            help="A gradient in closed form, block by block; by default where it wins.",
-            show_default=False,
-        ),
-    ] = None,
-    eps: Annotated[Eps, typer.Option("--eps", help="Protect log, sqrt, / and powers at the edge of their domain.")] = (
-        Eps.none
-    ),
-    kinks: Annotated[Kinks, typer.Option("--kinks", help="The slope at kinks; torch: as torch has it.")] = Kinks.torch,
-    dtype: Annotated[
-        Dtype | None,
-        typer.Option(
-            "--dtype", help="Compute in this dtype, and refuse constants that vanish in it.", show_default=False
-        ),
-    ] = None,
-    from_logits: Annotated[
-        bool,
-        typer.Option("--from-logits/--from-probabilities", help="What the model gives, for a loss of probabilities."),
-    ] = True,
+    fused: FusedOption = None,
+    eps: EpsOption = Eps.none,
+    kinks: KinksOption = Kinks.torch,
+    dtype: DtypeOption = None,
+    from_logits: FromLogitsOption = True,
     show_passes: Annotated[
         bool, typer.Option("--show-passes", help="Print the formula after each pass instead of the file.")
     ] = False,
@@ -105,12 +92,19 @@ def run(
     options = Options(
         eps=eps.value, kinks=kinks.value, dtype=dtype and dtype.value, fused=fused, from_logits=from_logits
     )
-    source = compiled.emit(target.value, options=options)
     if dtype is None:
         session.warnings.items += constant_warnings(written, "float32")
+    return _outcome(written, compiled, options, target, output, force=force, shown=show_passes)
+
+
+def _outcome(
+    written: Loss, compiled: Loss, options: Options, target: Target, output: str | None, *, force: bool, shown: bool
+) -> Outcome:
+    """The file, delivered; or with `shown` the passes, and the file only where it has a name."""
+    source = compiled.emit(target.value, options=options)
     data: dict[str, Any] = {**facts(compiled), "target": target.value}
     note = f"{signature(compiled)} -> {output}; python {output} runs its self-test"
-    if not show_passes:
+    if not shown:
         return deliver(source, data, output, force=force, note=note)
     stages, rules = passes(written, compiled, options)
     data |= {"passes": [{"pass": n, "formula": str(one), "nodes": one.body.tree_size} for n, one in stages]}

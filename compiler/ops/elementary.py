@@ -21,9 +21,13 @@ def unary(
     lower: tuple[str, str, str],
     *,
     meaning: Callable[..., Any] | None = None,
+    fused: str = "",
     **more: Any,
 ) -> OpRecord:
-    """A record for `name(x)`; `lower` is (torch, numpy, math); the meaning defaults to mpmath's function of that name."""
+    """A record for `name(x)`; `lower` is (torch, numpy, math); the meaning defaults to mpmath's function of that name.
+
+    `fused` is torch's form where only the value counts, if another one is faster there.
+    """
     return OpRecord(
         name=name,
         args=("x",),
@@ -31,7 +35,7 @@ def unary(
         meaning=meaning or (lambda ctx, x: getattr(ctx, name)(x)),
         partials=None if partial is None else lambda x: (partial(x),),
         interval=interval,
-        lower=dict(zip(("torch", "numpy", "math"), lower, strict=True)),
+        lower=dict(zip(("torch", "numpy", "math"), lower, strict=True)) | ({"fused": fused} if fused else {}),
         **more,
     )
 

@@ -45,7 +45,8 @@ class OpRecord:
                     the class axis has a second one, with respect to its hidden reduction `centre(x)`
     defined         `(*values) -> bool`: where the real function has a finite value
     interval        `(*Interval) -> Interval`, outward rounded
-    lower           target -> template over `{0}`, `{1}`, ...; "math" is for Python floats (hyper-parameters, constants)
+    lower           target -> template over `{0}`, `{1}`, ...; "math" is for Python floats (hyper-parameters, constants),
+                    "fused" for torch where only the value counts (a form that no gradient is taken of)
     infix           the sign of an infix or prefix operator; `precedence` orders them (higher binds tighter)
     takes, gives    kinds of the arguments and of the value: "real" or "bool"
     axis            "" for an elementwise operator, "reduce" or "map" for one that works along the class axis, "size"

@@ -62,7 +62,12 @@ def _logratio_interval(x: Interval, y: Interval) -> Interval:
 _ONE = "torch.ones((), dtype={0}.dtype, device={0}.device)"
 _GREATER = f"torch.maximum(torch.abs({{0}}), {_ONE})"
 _LIMITED = f"torch.maximum(torch.minimum({{0}}, {_ONE}), -{_ONE})"
-"""The greater of |x| and 1, and x limited to [-1, 1], without a branch; where they meet, each has half of the slope."""
+_FUSED = {
+    "log1psq": f"2.0 * torch.log({_GREATER}) + torch.log1p((torch.minimum(torch.abs({{0}}), {_ONE}) / {_GREATER}) ** 2)",
+    "div1psq": f"{_LIMITED} * (1.0 / {_GREATER}) / ((1.0 / {_GREATER}) ** 2 + {_LIMITED} ** 2)",
+    "sqdiv1psq": f"{_LIMITED} ** 2 / ((1.0 / {_GREATER}) ** 2 + {_LIMITED} ** 2)",
+}
+"""Values without a branch, from the greater of |x| and 1 and from x limited to [-1, 1]: both sides over max(|x|, 1)^2."""
 
 
 # The tables below are laid out by hand.
@@ -72,34 +77,40 @@ STABLE = (
         "log1psq", "log(1 + x^2), accurate near 0 and finite for every x", lambda x: 2 * call("div1psq", x),
         lambda x: iv.increasing(_log1psq, iv.absolute(x), 0.0),
         (
-            f"2.0 * torch.log({_GREATER}) + torch.log1p((torch.minimum(torch.abs({{0}}), {_ONE}) / {_GREATER}) ** 2)",
+            "torch.where(torch.abs({0}) > 1.0, "
+            "2.0 * torch.log(torch.clamp(torch.abs({0}), min=1.0)) + "
+            "torch.log1p((1.0 / torch.clamp(torch.abs({0}), min=1.0)) ** 2), "
+            "torch.log1p(torch.clamp({0}, -1.0, 1.0) ** 2))",
             "np.where(np.abs({0}) > 1.0, 2.0 * np.log(np.maximum(np.abs({0}), 1.0)) + "
             "np.log1p((1.0 / np.maximum(np.abs({0}), 1.0)) ** 2), np.log1p(np.clip({0}, -1.0, 1.0) ** 2))",
             "(2.0 * math.log(abs({0})) + math.log1p((1.0 / {0}) ** 2) if abs({0}) > 1.0 else math.log1p({0} * {0}))",
         ),
-        meaning=lambda ctx, x: ctx.log1p(x * x), parity="even", exact=table((0, 0)), cost=45,
+        meaning=lambda ctx, x: ctx.log1p(x * x), parity="even", exact=table((0, 0)), fused=_FUSED["log1psq"], cost=45,
     ),
     unary(
         "div1psq", "x/(1 + x^2), finite and accurate for every x",
         lambda x: 1 / (1 + x**2) - 2 * call("div1psq", x) ** 2, _div1psq_interval,
         (
-            # both sides over m^2, m = max(|x|, 1); x/m is x limited to [-1, 1]
-            f"{_LIMITED} * (1.0 / {_GREATER}) / ((1.0 / {_GREATER}) ** 2 + {_LIMITED} ** 2)",
+            "torch.where(torch.abs({0}) > 1.0, "
+            "1.0 / (torch.where(torch.abs({0}) > 1.0, {0}, 1.0) + 1.0 / torch.where(torch.abs({0}) > 1.0, {0}, 1.0)), "
+            "torch.clamp({0}, -1.0, 1.0) / (1.0 + torch.clamp({0}, -1.0, 1.0) ** 2))",
             "np.where(np.abs({0}) > 1.0, 1.0 / ({0} + 1.0 / {0}), np.clip({0}, -1.0, 1.0) / (1.0 + np.clip({0}, -1.0, 1.0) ** 2))",
             "(1.0 / ({0} + 1.0 / {0}) if abs({0}) > 1.0 else {0} / (1.0 + {0} * {0}))",
         ),
-        meaning=lambda ctx, x: x / (1 + x * x), parity="odd", exact=table((0, 0)), cost=12,
+        meaning=lambda ctx, x: x / (1 + x * x), parity="odd", exact=table((0, 0)), fused=_FUSED["div1psq"], cost=12,
     ),
     unary(
         "sqdiv1psq", "x^2/(1 + x^2), finite and accurate for every x",
         lambda x: 2 * call("div1psq", x) / (1 + x**2), lambda x: iv.increasing(_sqdiv1psq, iv.absolute(x), 0.0, 1.0),
         (
-            f"{_LIMITED} ** 2 / ((1.0 / {_GREATER}) ** 2 + {_LIMITED} ** 2)",
+            "torch.where(torch.abs({0}) > 1.0, "
+            "1.0 / (1.0 + (1.0 / torch.clamp(torch.abs({0}), min=1.0)) ** 2), "
+            "torch.clamp({0}, -1.0, 1.0) ** 2 / (1.0 + torch.clamp({0}, -1.0, 1.0) ** 2))",
             "np.where(np.abs({0}) > 1.0, 1.0 / (1.0 + (1.0 / {0}) ** 2), "
             "np.clip({0}, -1.0, 1.0) ** 2 / (1.0 + np.clip({0}, -1.0, 1.0) ** 2))",
             "(1.0 / (1.0 + (1.0 / {0}) ** 2) if abs({0}) > 1.0 else {0} * {0} / (1.0 + {0} * {0}))",
         ),
-        meaning=lambda ctx, x: x * x / (1 + x * x), parity="even", exact=table((0, 0)), cost=14,
+        meaning=lambda ctx, x: x * x / (1 + x * x), parity="even", exact=table((0, 0)), fused=_FUSED["sqdiv1psq"], cost=14,
     ),
     OpRecord(
         name="hypotm", args=("x", "c"), doc="hypot(x, c) - c for c > 0, accurate near x = 0",

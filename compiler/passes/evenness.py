@@ -118,14 +118,25 @@ def _squares_inside(root: Expr, facts: Facts) -> Expr:
 
     def visit(here: Expr, args: list[Expr]) -> Expr:
         made = rebuild(here, args)
-        if made.op != "square" or made.args[0].op not in ("min", "max"):
-            return made
-        sides = made.args[0].args
-        if not all(facts.nonnegative(x) for x in sides) or not any(_has_abs_factor(x) for x in sides):
-            return made
-        return node(made.args[0].op, *(_squared(x) for x in sides))
+        return _square_of(made.args[0], facts) or made if made.op == "square" else made
 
     return fold(root, visit)
+
+
+def _square_of(x: Expr, facts: Facts) -> Expr | None:
+    """x^2 with the square taken inside a min or max, also one that is a factor of x; None if there is none."""
+    if x.op in ("mul", "div"):
+        found = [_square_of(a, facts) for a in x.args] if x.depth < _DEEP else [None]
+        if not any(found):
+            return None
+        return node(x.op, *(made or _squared(a) for made, a in zip(found, x.args, strict=True)))
+    if x.op not in ("min", "max") or not all(facts.nonnegative(a) for a in x.args):
+        return None
+    return node(x.op, *map(_squared, x.args)) if any(_has_abs_factor(a) for a in x.args) else None
+
+
+_DEEP = 50
+"""A product that is nested deeper than this is not searched."""
 
 
 def _has_abs_factor(x: Expr) -> bool:

@@ -78,6 +78,17 @@ class _Keeper:
             return made
         return node(made.op, made.args[0], self.above_zero(made.args[1]))
 
+    def ratio(self, written: Expr, made: Expr) -> Expr:
+        """logratio(x, y) is log(x) - log(y), and stays what it is where nothing is protected."""
+        operands = [self.above_zero(a) for a in made.args]
+        return node(made.op, *operands)
+
+    def base(self, written: Expr, made: Expr) -> Expr:
+        """hypotm(x, c) needs c > 0; over_hypot(x, y) some distance from the origin."""
+        if made.op == "hypotm":
+            return node(made.op, made.args[0], self.above_zero(made.args[1]))
+        return made.args[0] / self.above_zero(call("hypot", *made.args))
+
     def log1p(self, written: Expr, made: Expr) -> Expr:
         (u,) = made.args
         whole = ONE + u
@@ -197,6 +208,8 @@ def _quotients(whole: Expr) -> list[Expr]:
 EDGES: dict[str, Callable[[_Keeper, Expr, Expr], Expr]] = {
     **dict.fromkeys(("log", "log2", "log10", "sqrt", "lgamma", "digamma", "trigamma"), _Keeper.unary),
     "xlogy": _Keeper.second,
+    "logratio": _Keeper.ratio,
+    **dict.fromkeys(("hypotm", "over_hypot"), _Keeper.base),
     "log1p": _Keeper.log1p,
     "log1mexp": _Keeper.log1mexp,
     **dict.fromkeys(("asin", "acos", "atanh"), _Keeper.inside_one),

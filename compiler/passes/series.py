@@ -107,6 +107,8 @@ def _operation(here: Expr, args: list[Series]) -> Series | None:
         return _ARITHMETIC[here.op](*args)
     if here.op == "div":
         return _quotient(*args)
+    if here.op in ("hypot", "hypotm", "over_hypot"):
+        return _hypotenuse(here.op, *args)
     if here.op == "pow" and here.args[1].op == CONST:
         return _power(args[0], here.args[1].number)
     if here.op in ANALYTIC and here.op not in SCALED:
@@ -114,6 +116,20 @@ def _operation(here: Expr, args: list[Series]) -> Series | None:
     if here.op in _AT_ONE:
         return _AT_ONE[here.op](args[0])
     return None
+
+
+def _hypotenuse(op: str, x: Series, c: Series) -> Series | None:
+    """hypot(x, c), less c, or below x, for a number c > 0: c*sqrt(1 + (x/c)^2)."""
+    if any(c[1:]) or c[0] <= 0:
+        return None
+    scaled = [v / c[0] for v in x]
+    square = product(scaled, scaled)
+    root = _power([square[0] + 1, *square[1:]], Fraction(1, 2))
+    if root is None:
+        return None
+    if op == "over_hypot":
+        return _quotient(scaled, root)
+    return [c[0] * (v - (1 if op == "hypotm" and i == 0 else 0)) for i, v in enumerate(root)]
 
 
 _ARITHMETIC: dict[str, Callable[..., Series]] = {
@@ -195,6 +211,11 @@ def _geometric(sign: int, step: int) -> Series:
     return [Fraction(sign) ** (n // step) if n % step == 0 else Fraction(0) for n in range(TERMS)]
 
 
+def _shifted(a: Series) -> Series:
+    """x times the series."""
+    return [Fraction(0), *a[:-1]]
+
+
 def _without_constant(a: Series) -> Series:
     return [Fraction(0), *a[1:]]
 
@@ -232,6 +253,9 @@ ANALYTIC: dict[str, Callable[[], Series]] = {
     "asinh": lambda: _integral(_binomial(1, Fraction(-1, 2))),
     "atanh": lambda: _integral(_geometric(1, 2)),
     "logcosh": lambda: _integral(_tangent(False)),
+    "div1psq": lambda: _shifted(_geometric(-1, 2)),
+    "sqdiv1psq": lambda: _shifted(_shifted(_geometric(-1, 2))),
+    "log1psq": lambda: _integral([2 * c for c in _shifted(_geometric(-1, 2))]),
     "sigmoid": _logistic,
     "erf": lambda: _integral(_gaussian()),
 }

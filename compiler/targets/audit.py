@@ -61,7 +61,7 @@ _NODES: tuple[type[ast.AST], ...] = (
 @cache
 def allowed_calls() -> frozenset[str]:
     """Dotted names that emitted code may call: those of the operator records, and the few of the frame around them."""
-    text = " ".join(t for r in ops.OPS.values() for key in ("torch", "math") for t in [r.lower.get(key, "")])
+    text = " ".join(t for r in ops.OPS.values() for key in ("torch", "fused", "math") for t in [r.lower.get(key, "")])
     return _TORCH | frozenset(re.findall(r"\b((?:torch|math)(?:\.\w+)+)\(", text))
 
 

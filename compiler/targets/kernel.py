@@ -39,6 +39,7 @@ class Dialect:
     """What the printer must know of a target.
 
     template   the key of `OpRecord.lower`
+    preferred  a key that goes before it, where a record has it
     numbers    operator -> positions that accept a Python number beside tensors; None means all of them
     to_tensor  a number as a tensor of the right dtype and device; `{0}` is the number, `{f}` the prediction
     spread     a tensor that is the same for all classes, or for all elements, in the full shape
@@ -56,6 +57,7 @@ class Dialect:
     spread: str
     held: str
     limits: tuple[str, str]
+    preferred: str = ""
 
 
 @dataclass(slots=True)
@@ -173,7 +175,8 @@ class _Printer:
         if here.op == "clamp" and any(self.kinds[a] == TENSOR for a in here.args[1:]):
             raised = self._assign(fill(self.dialect.limits[0], operands[:2]), operands)
             return self._assign(fill(self.dialect.limits[1], [raised, operands[2]]), operands)
-        template = ops.OPS[here.op].lower[self.dialect.template]
+        forms = ops.OPS[here.op].lower
+        template = forms.get(self.dialect.preferred) or forms[self.dialect.template]
         if here.op == "pow" and here.args[1].op == CONST and here.args[1].number.denominator == 1:
             operands[1] = str(here.args[1].number)
         elif here.op == "pow" and self.kinds[here.args[1]] == TENSOR and not self.facts.nonnegative(here.args[0]):

@@ -43,6 +43,9 @@ TORCH = Dialect(
     limits=("torch.where({0} < {1}, {1}, {0})", "torch.where({0} > {1}, {1}, {0})"),
 )
 
+FUSED = replace(TORCH, preferred="fused")
+"""The same for kernels that no gradient is taken of."""
+
 lower_for_torch = prepare
 """The stages of a loss on its way to PyTorch: what `lossc compile --show-passes` shows."""
 
@@ -111,7 +114,7 @@ def _slope_kernel(stages: Stages, names: Mapping[str, str], options: Options) ->
         return []
     loss = stages.guarded
     body, slope = in_parts(value_only(loss.body)), in_parts(slope)
-    kernel = build_kernel(loss.with_body(body), names, TORCH, slope)
+    kernel = build_kernel(loss.with_body(body), names, FUSED, slope)
     if (
         not all(kernel.tensors)
         or not kernel.reached
@@ -134,7 +137,7 @@ def _slope_kernel(stages: Stages, names: Mapping[str, str], options: Options) ->
 
 def _wins(kernel: Kernel, loss: Loss, names: Mapping[str, str]) -> bool:
     """Whether loss and gradient together are less work than what autograd makes of the loss: about three times it."""
-    alone = build_kernel(loss, names, TORCH)
+    alone = build_kernel(loss, names, FUSED)
     return len(kernel.lines) <= 3 * len(alone.lines)
 
 

@@ -46,6 +46,10 @@ def near_a_jump(body: Expr, env: dict[Expr, object]) -> bool:
             else:
                 continue
             values = [gap, gap - 1, gap + 1, gap + gap - 1] if here.op in ("asin", "acos", "atanh", "acosh") else [gap]
+            if here.op == "pow":
+                exponents = as_list(evaluate(here.args[1], env, num_classes=3))
+                if any(0 < abs(v - mpmath.nint(v)) < mpmath.mpf(10) ** -30 for v in exponents):
+                    return True  # a whole exponent, but for rounding
             for value in values:
                 for v in as_list(evaluate(value, env, num_classes=3) if here.op != "where" else ONE.number):
                     if not isinstance(v, (bool, Fraction)) and 0 < abs(v) < mpmath.mpf(10) ** -30:
