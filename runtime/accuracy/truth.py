@@ -121,8 +121,12 @@ class Oracle:
         """The truth at those of some points where two moderate precisions settle it."""
         first, second = (self._samples(batch, which, digits) for digits in LEVELS[:2])
         with self.mp.workdps(LEVELS[1]):
-            found = {i: self._judge(first[i], second[i], LEVELS[1]) for i in which}
-        return {i: truth for i, (truth, good) in found.items() if good}
+            found = {i: self._judge(first[i], second[i], LEVELS[1])[0] for i in which}
+        for i, truth in found.items():
+            if not isinstance(truth.value, str) and UNRESOLVED in truth.slopes:  # the closed form cancels: differences
+                slopes = (self._difference(batch, i, j) if s == UNRESOLVED else s for j, s in enumerate(truth.slopes))
+                found[i] = replace(truth, slopes=tuple(slopes))
+        return {i: truth for i, truth in found.items() if UNRESOLVED not in (truth.value, *truth.slopes)}
 
     # -- one evaluation -----------------------------------------------------------------------------------------------
 
