@@ -13,7 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from lossc.compiler.equivalence import equivalent
 from lossc.compiler.evaluate import evaluate
 from lossc.compiler.facts import Facts
-from lossc.compiler.float32 import BFLOAT16, FLOAT16, FLOAT32, FORMATS, Format, evaluate_in, ulps
+from lossc.compiler.float32 import evaluate_in, rounded, ulps
+from lossc.compiler.formats import BFLOAT16, FLOAT16, FLOAT32, FORMATS, Format
 from lossc.compiler.ir import Expr, F, Y, param
 from lossc.compiler.loss import Loss
 from lossc.compiler.passes import stabilize as the_pass
@@ -130,16 +131,16 @@ def test_robust_losses_at_every_residual(name: str, form: Format) -> None:
     loss = prepare(named(name)).stable
     slope = differentiate(loss, "f")
     small = max(2.0**form.least, 1e-30)
-    residuals = [s * float(v) for v in np.geomspace(small, form.greatest / 4, 60) for s in (1, -1)]
-    residuals = [float(form.rounded(np.float64(v))) for v in residuals]
-    default = {param(p.name): float(form.rounded(np.float64(float(p.default or 1)))) for p in loss.params}
+    residuals = [s * float(v) for v in np.geomspace(small, float(form.largest) / 4, 60) for s in (1, -1)]
+    residuals = [float(rounded(np.float64(v), form)) for v in residuals]
+    default = {param(p.name): float(rounded(np.float64(float(p.default or 1)), form)) for p in loss.params}
     columns: dict[Expr, tuple[Any, ...]] = {Y: tuple(residuals), F: (0.0,) * len(residuals)}
     columns |= {leaf: (v,) * len(residuals) for leaf, v in default.items()}
     batch = Points(columns, ("special",) * len(residuals))
     for body, original in ((loss.body, loss.body), (stabilize(slope).body, slope.body)):
         (found,) = evaluate_in(form, [body], batch)
         true = np.array([float(evaluate(original, batch.env(i), dps=60)) for i in range(len(batch))])
-        inside = np.abs(true) <= form.greatest
+        inside = np.abs(true) <= float(form.largest)
         normal = np.abs(true) >= 2.0**form.least
         assert (ulps(found, true, form)[inside & normal] <= 12).all()
         assert np.isfinite(found[inside]).all()
@@ -206,14 +207,14 @@ def test_the_order_of_the_rules_does_not_matter(formula: str, monkeypatch: pytes
         made.add(stabilize(loss).body)
     for batch in points(loss, reach=1e4, count=120):
         true = np.array([float(evaluate(usual, batch.env(i), dps=60)) for i in range(len(batch))])
-        for form in FORMATS[1:]:
-            inside = np.isfinite(true) & (np.abs(true) <= form.greatest) & (np.abs(true) >= 2.0**form.least)
-            rounded = Points(
-                {k: tuple(float(form.rounded(np.float64(v))) for v in vs) for k, vs in batch.columns.items()},
+        for form in list(FORMATS.values())[1:]:
+            inside = np.isfinite(true) & (np.abs(true) <= float(form.largest)) & (np.abs(true) >= 2.0**form.least)
+            near = Points(
+                {k: tuple(float(rounded(np.float64(v), form)) for v in vs) for k, vs in batch.columns.items()},
                 batch.kinds,
             )  # type: ignore[arg-type]
-            exact = np.array([float(evaluate(usual, rounded.env(i), dps=60)) for i in range(len(rounded))])
-            worst = {b: float(ulps(evaluate_in(form, [b], rounded)[0], exact, form)[inside].max()) for b in made}
+            exact = np.array([float(evaluate(usual, near.env(i), dps=60)) for i in range(len(near))])
+            worst = {b: float(ulps(evaluate_in(form, [b], near)[0], exact, form)[inside].max()) for b in made}
             assert max(worst.values()) <= 2 * worst[usual] + 4, worst
 
 
@@ -259,7 +260,7 @@ INFINITE = [  # formula, f, the value that IEEE arithmetic should give
 def test_infinities_have_the_limit_and_nan_stays(formula: str, at: float, limit: float) -> None:
     """At an infinite f the stable form has the limit of the function; NaN goes in and comes out; -0.0 is a zero."""
     body = stabilize(parse(formula)).body
-    for form in FORMATS[1:]:
+    for form in list(FORMATS.values())[1:]:
         (found,) = evaluate_in(form, [body], Points({F: (at, float("nan"), -0.0, 0.0)}, ("special",) * 4))
         assert found[0] == limit
         assert np.isnan(found[1])
