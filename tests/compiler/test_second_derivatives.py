@@ -186,6 +186,7 @@ SMOOTH: dict[str, tuple[Expr, tuple[str, ...]]] = {
     "log(e^u + 1)": (call("logaddexp", F, 0), ()),
     "log(e^u + e^-u)": (call("logaddexp", F, -F), ()),
     "u^y": (call("abs", F) ** Y, ("G4",)),
+    "(u^2/(1 + u^2))^(2 + tanh u)": ((F**2 / (1 + F**2)) ** (2 + call("tanh", F)), ()),
 }
 
 
@@ -204,7 +205,7 @@ def test_smooth_functions_that_autograd_breaks(name: str, dtype: torch.dtype) ->
 
 SINGULAR: dict[str, Expr] = {
     "sqrt": call("sqrt", call("abs", F)), "cube root": call("abs", F) ** const(Fraction(1, 3)),
-    "|u|^1.5": call("abs", F) ** const(1.5), "u^y": call("abs", F) ** (Y / 2), "y^u": call("abs", Y) ** F,
+    "|u|^1.5": call("abs", F) ** const(1.5), "u^y": call("abs", F) ** (Y / 2), "y^u": call("abs", Y) ** F, "u^u": F**F,
     "|y|^(1 + u^2)": call("abs", Y) ** (1 + F**2), "x sqrt x": F * call("sqrt", call("abs", F)),
     "u log u": F * call("log", F), "u log|u|": F * call("log", call("abs", F)), "xlogy": call("xlogy", F, F),
     "y log y": Y * call("log", Y) + F, "y log(y/u)": Y * call("log", Y / F), "entropy": -(1 - F) * call("log", 1 - F),
@@ -294,14 +295,26 @@ def test_series_of_formulas() -> None:
     something else in it, has none."""
     e = Y - F
     for body in (call("exp", call("sin", e)) / (2 + e), call("sqrt", 1 + e) ** 3, call("log", 1 + e**2) * (F - Y),
-                 call("pow", call("cosh", e), const(Fraction(-1, 2))), 1 - call("tan", e) / (1 - e)):  # fmt: skip
+                 call("pow", call("cosh", e), const(Fraction(-1, 2))), 1 - call("tan", e) / (1 - e),
+                 call("hypot", call("sin", e), 3) * e, call("hypotm", e, 2) + e,
+                 call("over_hypot", e, const("0.5"))):  # fmt: skip
         found = series(body, e)
         assert found is not None
         with mpmath.workdps(80):
             expected = mpmath.taylor(lambda t, body=body: evaluate(body, {Y: t, F: 0}), 0, 12)
             gaps = [abs(mpmath.mpf(a.numerator) / a.denominator - b) for a, b in zip(found[:13], expected, strict=True)]
             assert max(gaps) < 1e-15
-    for body in (call("abs", e), 1 / e, call("sqrt", e), call("log", e), e * F, e * param("a"), call("erf", e) + e):
+    for body in (
+        call("abs", e),
+        1 / e,
+        call("sqrt", e),
+        call("log", e),
+        call("hypot", 1 + e, 1),
+        call("hypot", e, -1),
+        e * F,
+        e * param("a"),
+        call("erf", e) + e,
+    ):
         assert series(body, e) is None
 
 
