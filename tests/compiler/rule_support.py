@@ -107,6 +107,9 @@ def sampled(one: Case, sampler: str, form: Format, count: int) -> Points:
             if i % 4 == 3 and last:
                 drawn[0] = last * (1 + shift)  # close to the leaf before: where differences cancel
             row = [float(rounded(np.float64(_fitted(v, one.loss.role_of(leaf).name, form)), form)) for v in drawn]
+            if width > 1 and one.loss.role_of(leaf).name == "onehot":
+                hot = rng.randrange(width)
+                row = [float(k == hot) for k in range(width)]
             last = row[0]
             columns[leaf].append(tuple(row) if width > 1 else row[0])
     made = {leaf: tuple(values) for leaf, values in columns.items()}

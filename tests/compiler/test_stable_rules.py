@@ -35,11 +35,18 @@ TRADES: dict[str, str] = {
     "log(mul(?a, ?b))": "1/b is rounded, which shows near a*b = 1; the product overflows",
     "div(?b, pow(cosh(?a), 2))": "4*sigmoid(2*a) is a few ulps off where it is subnormal; the slope was NaN",
     "pow(sigmoid(?a), ?b)": "exp(b*log p) is |b*log p| ulps off; p^b is 0 with an infinite slope where p underflows",
+    "sqrt(sigmoid(?a))": "exp(log p/2) is |log p|/2 ulps off; sqrt(p) has no second derivative where p underflows",
+    "sqrt(softmax(?a))": "exp(log p/2) is |log p|/2 ulps off; sqrt(p) has no second derivative where p underflows",
+    "sqrt(mul(?b, sigmoid(?a)))": "exp(log p/2) is |log p|/2 ulps off; b*p underflows",
+    "sqrt(mul(?b, softmax(?a)))": "exp(log p/2) is |log p|/2 ulps off; b*p underflows",
     "pow(softmax(?a), ?b)": "exp(b*log p) is |b*log p| ulps off; p^b is 0 with an infinite slope where p underflows",
 }
 """Left sides of rules whose greatest error may grow, and why it is worth it."""
 STRUCTURAL: dict[str, str] = {
     "div(?a, hypot(?a, ?b))": "one operator for x/hypot(x, c), whose slope does not cancel",
+    "add(max(?a, 0), softplus(neg(abs(?a))))": "no kinks at 0, where the second derivative of the sum was lost",
+    "add(relu(?a), softplus(neg(abs(?a))))": "no kinks at 0, where the second derivative of the sum was lost",
+    "logaddexp(?a, 0)": "softplus(a), whose difference from b*a another rule sees",
     "aq(?a, ?b)": "the square that overflows is inside the operator, where an ideal model does not see it",
 }
 """Left sides of rules whose gain the model cannot see."""
