@@ -23,7 +23,7 @@ class Target(StrEnum):
 
 
 class Dtype(StrEnum):
-    """The dtypes that a loss is computed in (`lossc.compiler.analysis.dtypes.FORMATS`)."""
+    """The dtypes that a loss is computed in (`lossc.compiler.formats.FORMATS`)."""
 
     float64 = "float64"
     float32 = "float32"

@@ -14,12 +14,12 @@ import ast
 import operator
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from lossc.compiler import ops
+from lossc.compiler.formats import FLOAT32, FLOAT64, Format
 from lossc.compiler.ir import ARG, COEF, CONST, LEAF_OPS, Expr, postorder
 from lossc.compiler.sampling import Points
 
@@ -31,38 +31,17 @@ Array: TypeAlias = "NDArray[np.float64]"
 Form: TypeAlias = Callable[[Mapping[str, Any]], Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Format:
-    """A binary floating-point format: digits of the significand, and exponents of the least and greatest normal."""
+def rounded(values: Array, form: Format) -> Array:
+    """The numbers of a format nearest to float64 `values`, ties to even, subnormal and infinite ones too."""
+    import numpy as np
 
-    name: str
-    digits: int
-    least: int
-    most: int
-
-    @property
-    def greatest(self) -> float:
-        """The greatest finite number."""
-        return float((2 - 2.0 ** (1 - self.digits)) * 2.0**self.most)
-
-    def rounded(self, values: Array) -> Array:
-        """The numbers of this format nearest to float64 `values`, ties to even, subnormal and infinite ones too."""
-        import numpy as np
-
-        if self.digits == 53:
-            return values
-        _, exponent = np.frexp(values)
-        grain = np.maximum(exponent - self.digits, self.least - self.digits + 1)
-        near = np.ldexp(np.rint(np.ldexp(values, -grain)), grain)
-        out: Array = np.where(np.abs(near) > self.greatest, np.copysign(np.inf, near), near)
-        return out
-
-
-FLOAT64 = Format("float64", 53, -1022, 1023)
-FLOAT32 = Format("float32", 24, -126, 127)
-BFLOAT16 = Format("bfloat16", 8, -126, 127)
-FLOAT16 = Format("float16", 11, -14, 15)
-FORMATS = (FLOAT64, FLOAT32, BFLOAT16, FLOAT16)
+    if form is FLOAT64:
+        return values
+    _, exponent = np.frexp(values)
+    grain = np.maximum(exponent - form.digits, form.least - form.digits + 1)
+    near = np.ldexp(np.rint(np.ldexp(values, -grain)), grain)
+    out: Array = np.where(np.abs(near) > float(form.largest), np.copysign(np.inf, near), near)
+    return out
 
 
 def evaluate32(roots: Sequence[Expr], points: Points) -> list[Array]:
@@ -104,7 +83,7 @@ def _rounded(value: Any, form: Format) -> Any:
     import numpy as np
 
     array = np.asarray(value)
-    return array if array.dtype == np.bool_ else form.rounded(array.astype(np.float64))
+    return array if array.dtype == np.bool_ else rounded(array.astype(np.float64), form)
 
 
 def _leaf(here: Expr, points: Points) -> Any:

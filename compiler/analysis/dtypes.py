@@ -14,61 +14,26 @@ from fractions import Fraction
 from lossc.compiler import ops
 from lossc.compiler.errors import Diagnostic, LossTypeError, Span
 from lossc.compiler.evaluate import evaluate
+from lossc.compiler.formats import FORMATS, Format
 from lossc.compiler.ir import ARG, COEF, CONST, PARAM, Expr, postorder
 from lossc.compiler.literals import write_number
 from lossc.compiler.loss import Loss
 from lossc.compiler.printing import to_text
 
 
-@dataclass(frozen=True, slots=True)
-class Format:
-    """A binary floating-point format: `digits` bits of significand, exponents from `least` to `greatest`."""
-
-    name: str
-    digits: int
-    least: int
-    greatest: int
-
-    @property
-    def smallest(self) -> Fraction:
-        """The least positive number, a subnormal one."""
-        return Fraction(2) ** (self.least - self.digits + 1)
-
-    @property
-    def normal(self) -> Fraction:
-        """The least positive number with all its digits."""
-        return Fraction(2) ** self.least
-
-    @property
-    def largest(self) -> Fraction:
-        """The greatest finite number."""
-        return (2 - Fraction(2) ** (1 - self.digits)) * Fraction(2) ** self.greatest
-
-    def holds(self, number: Fraction) -> str:
-        """What the number becomes, if that is something else: "0", "infinite" or "1"; else ""."""
-        size = abs(number)
-        if size == 0 or size == 1:
-            return ""
-        if size <= self.smallest / 2:
-            return "0"
-        if size >= self.largest + Fraction(2) ** (self.greatest - self.digits):
-            return "infinite"
-        half = Fraction(2) ** -self.digits
-        if -half / 2 <= size - 1 <= half:
-            return "1" if number > 0 else "-1"
+def becomes(number: Fraction, form: Format) -> str:
+    """What the number is in a format, if that is something else: "0", "infinite", "1" or "-1"; else ""."""
+    size = abs(number)
+    if size == 0 or size == 1:
         return ""
-
-
-FORMATS = {
-    f.name: f
-    for f in (
-        Format("float64", 53, -1022, 1023),
-        Format("float32", 24, -126, 127),
-        Format("bfloat16", 8, -126, 127),
-        Format("float16", 11, -14, 15),
-    )
-}
-"""The dtypes that losses are computed in."""
+    if size <= form.smallest / 2:
+        return "0"
+    if size >= form.overflow:
+        return "infinite"
+    half = Fraction(2) ** -form.digits
+    if -half / 2 <= size - 1 <= half:
+        return "1" if number > 0 else "-1"
+    return ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,15 +64,15 @@ def unfit_constants(loss: Loss, *compiled: Loss, dtype: str) -> list[Unfit]:
     wanted = FORMATS[dtype]
     found: dict[Fraction, Unfit] = {}
     for here, number in _constants(loss.body):
-        if becomes := wanted.holds(number):
-            found.setdefault(number, Unfit(to_text(here), becomes, wanted, loss.spans.get(here)))
+        if changed := becomes(number, wanted):
+            found.setdefault(number, Unfit(to_text(here), changed, wanted, loss.spans.get(here)))
     for p in loss.params:
-        if p.default is not None and (becomes := wanted.holds(p.default)):
-            found.setdefault(p.default, Unfit(f"{p.name} = {write_number(p.default)}", becomes, wanted))
+        if p.default is not None and (changed := becomes(p.default, wanted)):
+            found.setdefault(p.default, Unfit(f"{p.name} = {write_number(p.default)}", changed, wanted))
     for other in compiled:
         for here, number in _constants(other.body):
-            if becomes := wanted.holds(number):
-                found.setdefault(number, Unfit(to_text(here), becomes, wanted))
+            if changed := becomes(number, wanted):
+                found.setdefault(number, Unfit(to_text(here), changed, wanted))
     return list(found.values())
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from lossc.compiler import interval as iv
 from lossc.compiler.interval import Interval, point
-from lossc.compiler.ir import ONE, TWO, ZERO, Expr, const
+from lossc.compiler.ir import ONE, TWO, ZERO, Expr, const, is_writable
 from lossc.compiler.ops.record import SIZE, OpRecord, call
 from lossc.compiler.roles import NUM_CLASSES_RANGE
 
@@ -66,7 +66,8 @@ def _constant_slope(x: Expr, p: Fraction) -> Expr:
         return ZERO
     if p == 1:
         return ONE
-    return const(p) * (x if p == 2 else call("pow", x, const(p - 1)))
+    less = const(p - 1) if is_writable(p - 1) else const(p) - 1
+    return const(p) * (x if p == 2 else call("pow", x, less))
 
 
 def _pow_partials(x: Expr, p: Expr) -> tuple[Expr, ...]:

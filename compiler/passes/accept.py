@@ -27,6 +27,7 @@ from lossc.compiler.cost import Cost, cost
 from lossc.compiler.equivalence import MIN_DEFINED, Agreement, OutOfTime, Reference, equivalent
 from lossc.compiler.errors import LosscError
 from lossc.compiler.facts import Facts
+from lossc.compiler.formats import FLOAT32
 from lossc.compiler.ir import ARG, COEF, PARAM, Expr, F, postorder
 from lossc.compiler.loss import CLASSWISE, Loss, varies
 from lossc.compiler.passes.domain import conditions, unimplied
@@ -47,7 +48,6 @@ POINT_ALLOWANCE, MEDIAN_ALLOWANCE = 8.0, 1.5
 """A point may have 8 (ulps of the formula's error + 1); the median 1.5 times the formula's + 1/2 ulp."""
 NO_DIGIT = 2.0**23
 """An error of this many ulps leaves no digit."""
-FLOAT32_MAX = 3.4028234663852886e38
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,7 @@ class AcceptTest:
         for b, batch in enumerate(self._reference.batches):
             arrays = (self._reference.truth(b), self._float32[b], evaluate32([candidate], batch)[0])
             truth, old, new = np.broadcast_arrays(*arrays)
-            meant = np.isfinite(truth) & (np.abs(truth) <= FLOAT32_MAX)
+            meant = np.isfinite(truth) & (np.abs(truth) <= float(FLOAT32.largest))
             error, new_error = ulps(old, truth), ulps(new, truth)
             worse = meant & (new_error > POINT_ALLOWANCE * (error + 1))
             if worse.any():

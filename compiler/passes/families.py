@@ -61,7 +61,8 @@ def multiplied(coefficient: Fraction, found: Factors) -> Expr:
     return out
 
 
-def _added(parts: Iterable[tuple[Expr, int]]) -> Expr:
+def added(parts: Iterable[tuple[Expr, int]]) -> Expr:
+    """The sum of signed terms."""
     out: Expr | None = None
     for x, sign in parts:
         out = (x if sign > 0 else -x) if out is None else out + x if sign > 0 else out - x
@@ -93,7 +94,7 @@ def square_root(x: Expr, facts: Facts) -> Expr | None:
     return multiplied(Fraction(1), root) if under is ONE else call("sqrt", under) * multiplied(Fraction(1), root)
 
 
-def _is_short(total: Expr, most: int = MOST) -> bool:
+def is_short(total: Expr, most: int = MOST) -> bool:
     """Whether a sum has at most so many terms; looks at no more of it than that."""
     stack, count = [total], 0
     while stack and count <= most:
@@ -107,13 +108,13 @@ def _is_short(total: Expr, most: int = MOST) -> bool:
 
 def _square_and_rest(x: Expr, facts: Facts) -> tuple[Expr, Expr, Expr] | None:
     """`(r, r^2, rest)` with x = r^2 + rest for a sum x, where the rest cannot be negative."""
-    if x.op != "add" or not _is_short(x):
+    if x.op != "add" or not is_short(x):
         return None
     parts = signed_parts(x)
     for i, (part, sign) in enumerate(parts):
         root = square_root(part, facts) if sign > 0 else None
         if root is not None:
-            rest = _added(p for j, p in enumerate(parts) if j != i)
+            rest = added(p for j, p in enumerate(parts) if j != i)
             return (root, part, rest) if facts.nonnegative(rest) else None
     return None
 
@@ -136,7 +137,7 @@ def log_of_square(here: Expr, facts: Facts) -> Expr | None:
 def root_of_square(here: Expr, facts: Facts) -> Expr | None:
     """sqrt(r^2 + s) is hypot(r, sqrt(s)), and sqrt(r^2) is |r|, for a square r^2 that has other factors too."""
     (x,) = here.args
-    found = _square_and_rest(x, facts) if _is_short(x, MOST_ROOTS) else None
+    found = _square_and_rest(x, facts) if is_short(x, MOST_ROOTS) else None
     if found is not None:
         rest = found[2]
         other = rest if rest is ONE else square_root(rest, facts)
@@ -188,7 +189,7 @@ def _exponent(part: Expr, facts: Facts) -> Expr | None:
 def log_of_exponentials(here: Expr, facts: Facts) -> Expr | None:
     """log, or log1p, of a sum of positive multiples of exponentials, and of a positive constant, by logaddexp."""
     (x,) = here.args
-    if not _is_short(x):
+    if not is_short(x):
         return None
     parts = signed_parts(x) + ([(ONE, 1)] if here.op == "log1p" else [])
     if len(parts) < 2 or not any(n.op == "exp" for n in postorder(x)):
@@ -246,9 +247,9 @@ def entropy(here: Expr, facts: Facts) -> Expr | None:
         taken = _split_logarithm(base, found, facts)
         if taken is None:
             continue
-        x, terms = taken
+        x, split = taken
         rest = multiplied(coefficient, {**{b: n for b, n in found.items() if b not in (base, x)}, x: found[x] - 1})
-        return rest * _added(terms)
+        return rest * added(split)
     return None
 
 
@@ -297,7 +298,7 @@ def softmax_slope(here: Expr, facts: Facts) -> Expr | None:
     It is t*(1 - p) less p times the sum of the others' t; where p > 0.6 (at one class at most) that sum is taken
     without the class itself.
     """
-    if not _is_short(here):
+    if not is_short(here):
         return None
     parts = signed_parts(here)
     for i, (part, sign) in enumerate(parts):
@@ -307,14 +308,14 @@ def softmax_slope(here: Expr, facts: Facts) -> Expr | None:
             continue
         shared = multiplied(found[0], {b: n for b, n in found[1].items() if b not in (p, total)})
         t = total.args[0]
-        left = _added(q for j, q in enumerate(parts) if j != i)
-        rest = _terms(left + shared * t if sign > 0 else left - shared * t, facts)
+        left = added(q for j, q in enumerate(parts) if j != i)
+        rest = terms(left + shared * t if sign > 0 else left - shared * t, facts)
         if len(parts) - 1 - len(rest) != len(signed_parts(t)):
             continue
         likely = call("gt", p, LIKELY)
         others = call("where", likely, call("sum_c", call("where", likely, 0, t)), total - t)
         slope = shared * (t * call("cosoftmax", *p.args) - p * others)
-        return _added([*rest, (slope, -sign)])
+        return added([*rest, (slope, -sign)])
     return None
 
 
@@ -329,7 +330,7 @@ def _softmax_and_sum(found: Factors) -> tuple[Expr | None, Expr | None]:
     return probabilities[0], totals[0]
 
 
-def _terms(total: Expr, facts: Facts) -> list[tuple[Expr, int]]:
+def terms(total: Expr, facts: Facts) -> list[tuple[Expr, int]]:
     """The signed terms of the canonical form, without those that are 0 wherever they are defined."""
     parts = signed_parts(canonical_expr(total, facts))
     return [(x, s) for x, s in parts if x is not ZERO and not (x.op == "mul" and x.args[0] is ZERO)]

@@ -115,6 +115,8 @@ def _operation(here: Expr, args: list[Series]) -> Series | None:
         return _composed(_known(here.op), args[0])
     if here.op in _AT_ONE:
         return _AT_ONE[here.op](args[0])
+    if here.op in _HYPOTENUSES and here.args[1].op == CONST and here.args[1].number > 0:
+        return _HYPOTENUSES[here.op](args[0], here.args[1].number)
     return None
 
 
@@ -275,6 +277,33 @@ _AT_ONE: dict[str, Callable[[Series], Series | None]] = {
     "sqrt": lambda x: _power(x, Fraction(1, 2)),
 }
 """Operators that are analytic at 1: log(1 + u), sqrt(1 + u)."""
+
+
+def _hypotenuse(x: Series, c: Fraction) -> Series | None:
+    """hypot(x, c) = c sqrt(1 + (x/c)^2) for c > 0, where x vanishes at u = 0: else the root would be irrational."""
+    if x[0]:
+        return None
+    square = product(x, x)
+    root = _power([Fraction(1), *(a / c**2 for a in square[1:])], Fraction(1, 2))
+    return None if root is None else [c * a for a in root]
+
+
+def _over_hypotenuse(x: Series, c: Fraction) -> Series | None:
+    below = _hypotenuse(x, c)
+    return None if below is None else _divide(x, below)
+
+
+def _less_its_leg(x: Series, c: Fraction) -> Series | None:
+    found = _hypotenuse(x, c)
+    return None if found is None else _without_constant(found)
+
+
+_HYPOTENUSES: dict[str, Callable[[Series, Fraction], Series | None]] = {
+    "hypot": _hypotenuse,
+    "hypotm": _less_its_leg,
+    "over_hypot": _over_hypotenuse,
+}
+"""Operators of u and a positive number."""
 
 
 @cache

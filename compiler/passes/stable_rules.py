@@ -12,7 +12,7 @@ from lossc.compiler.facts import Facts
 from lossc.compiler.ir import CONST
 from lossc.compiler.loss import varies
 from lossc.compiler.ops import call
-from lossc.compiler.passes import families
+from lossc.compiler.passes import cross_entropy, families
 from lossc.compiler.passes.rewrite import A, B, Bindings, Rule
 
 
@@ -37,6 +37,10 @@ def _both_nonnegative(facts: Facts, bound: Bindings) -> bool:
 
 def _b_positive(facts: Facts, bound: Bindings) -> bool:
     return facts.positive(bound[B])
+
+
+def _b_nonnegative(facts: Facts, bound: Bindings) -> bool:
+    return facts.nonnegative(bound[B])
 
 
 def _b_label(facts: Facts, bound: Bindings) -> bool:
@@ -122,6 +126,12 @@ EXPONENTIALS: tuple[Rule, ...] = (
          "0 to a power below 1 has an infinite slope", _not_a_whole_number),
     Rule("V29", call("pow", _softmax, B), call("exp", B * call("log_softmax", A)),
          "0 to a power below 1 has an infinite slope", _not_a_whole_number),
+    Rule("V29", call("sqrt", _sigmoid), call("exp", call("logsigmoid", A) / 2), "as for powers"),
+    Rule("V29", call("sqrt", _softmax), call("exp", call("log_softmax", A) / 2), "as for powers"),
+    Rule("V29", call("sqrt", B * _sigmoid), call("sqrt", B) * call("exp", call("logsigmoid", A) / 2), "as for powers",
+         _b_nonnegative),
+    Rule("V29", call("sqrt", B * _softmax), call("sqrt", B) * call("exp", call("log_softmax", A) / 2), "as for powers",
+         _b_nonnegative),
 )
 
 DIFFERENCES: tuple[Rule, ...] = (
@@ -152,6 +162,15 @@ SQUARES: tuple[Rule, ...] = (
 )
 
 PROBABILITIES: tuple[Rule, ...] = (
+    Rule("V10", call("softplus", A) - B * A, B * call("softplus", -A) + (1 - B) * call("softplus", A),
+         "cancels where a is large and b is 1", family=cross_entropy.two_classes, heads=("add", "sub")),
+    Rule("V10", call("logsumexp_c", A) - call("sum_c", B * A), -call("sum_c", B * call("log_softmax", A)),
+         "cancels where the target is almost certain", family=cross_entropy.many_classes, heads=("add", "sub")),
+    Rule("V10", call("logaddexp", A, 0), call("softplus", A), "one name for it, whose difference from b*a is seen"),
+    Rule("V10", call("max", A, 0) + call("softplus", -call("abs", A)), call("softplus", A),
+         "both have a kink at 0, which takes the second derivative"),
+    Rule("V10", call("relu", A) + call("softplus", -call("abs", A)), call("softplus", A),
+         "both have a kink at 0, which takes the second derivative"),
     Rule("V35", 1 - _softmax, _others, "cancels where softmax(x) is near 1"),
     Rule("V35", _softmax - B, _softmax * (1 - B) - B * _others, "cancels where both are near 1", _b_label),
     Rule("V35", _sigmoid - B, _sigmoid * (1 - B) - B * call("sigmoid", -A), "cancels where both are near 1", _b_label),

@@ -19,9 +19,9 @@ from fractions import Fraction
 
 from lossc.compiler import ops
 from lossc.compiler.errors import LossTypeError
-from lossc.compiler.facts import Facts
 from lossc.compiler.ir import ARG, CONST, PARAM, Expr, F, postorder
 from lossc.compiler.loss import Loss, class_varying
+from lossc.compiler.passes.guard import GuardFacts
 from lossc.compiler.printing import to_text
 from lossc.compiler.targets.scalars import CAREFUL, PLAIN, constant_value, is_certain, literal
 from lossc.compiler.targets.templates import fill, holes, steps
@@ -43,8 +43,8 @@ class Dialect:
     numbers    operator -> positions that accept a Python number beside tensors; None means all of them
     to_tensor  a number as a tensor of the right dtype and device; `{0}` is the number, `{f}` the prediction
     spread     a tensor that is the same for all classes, or for all elements, in the full shape
-    held       an exponent `{1}`, without a slope where its base `{0}` is negative (G5: only whole exponents have a
-               value there, so there is no slope, and log(base) would make it NaN)
+    held       `{0}` to the power `{1}`, where a base that is 0 or negative gives no slope in the exponent (G5: at 0
+               that slope is 0, or the guards say what it is; below, only whole exponents have a value)
     limits     `{0}` raised to `{1}`, and lowered to it, with the slopes of the record of `clamp`: for bounds that are
                tensors (torch.clamp has no slope at all where its bounds meet)
 
@@ -95,7 +95,7 @@ class _Printer:
         self.roots = (loss.body, *more)
         self.names = names
         self.dialect = dialect
-        self.facts = Facts(loss)
+        self.facts = GuardFacts(loss)
         self.varying = class_varying(*self.roots)
         self.reached: set[Expr] = set()
         self.kinds: dict[Expr, str] = {}
@@ -179,10 +179,13 @@ class _Printer:
         template = forms.get(self.dialect.preferred) or forms[self.dialect.template]
         if here.op == "pow" and here.args[1].op == CONST and here.args[1].number.denominator == 1:
             operands[1] = str(here.args[1].number)
-        elif here.op == "pow" and self.kinds[here.args[1]] == TENSOR and not self.facts.nonnegative(here.args[0]):
-            base = self._as_tensor(here.args[0])
-            operands[1] = self._assign(fill(self.dialect.held, [base, operands[1]]), operands)
+        elif here.op == "pow" and self.kinds[here.args[1]] == TENSOR and not self._surely_positive(here.args[0]):
+            template, operands[0] = self.dialect.held, self._as_tensor(here.args[0])
         return self._steps(template, operands)
+
+    def _surely_positive(self, base: Expr) -> bool:
+        """Positive in a machine too: exp(-1000) is 0 there."""
+        return self.facts.nonnegative(base) and self.facts.surely_nonzero(base)
 
     def _steps(self, template: str, operands: list[str]) -> str:
         """One line for each operation of the template."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
-from lossc.compiler.analysis.dtypes import FORMATS
 from lossc.compiler.errors import UsageError
+from lossc.compiler.formats import FORMATS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

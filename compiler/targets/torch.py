@@ -39,7 +39,10 @@ TORCH = Dialect(
     },
     to_tensor="torch.full((), {0}, dtype={f}.dtype, device={f}.device)",
     spread="torch.broadcast_to({0}, {f}.shape)",
-    held="torch.where({0} < 0.0, {1}.detach(), {1})",
+    held=(
+        "torch.where({0} > 0.0, torch.where({0} > 0.0, {0}, 1.0) ** {1}, torch.where({0} > 0.0, 1.0, {0})"
+        " ** {1}.detach())"
+    ),
     limits=("torch.where({0} < {1}, {1}, {0})", "torch.where({0} > {1}, {1}, {0})"),
 )
 

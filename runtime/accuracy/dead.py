@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeAlias
 
 from lossc.compiler.evaluate import evaluate_all
+from lossc.compiler.formats import FORMATS
 from lossc.compiler.ir import CONST, ZERO, Expr, F, Y, const, postorder, substitute
 from lossc.compiler.loss import IDENTITY, Loss
 from lossc.compiler.ops import call
 from lossc.compiler.printing import to_text
-from lossc.runtime.accuracy.formats import FORMATS
 from lossc.runtime.accuracy.points import Batch
 from lossc.runtime.accuracy.report import Biased, Clamped
 from lossc.runtime.accuracy.truth import Oracle, Truth
@@ -91,7 +91,7 @@ def biased(loss: Loss, known: Known, oracle: Oracle) -> Iterator[Biased]:
                     needed += 1
                     continue
                 change = abs(value - plain)
-                changed += bool(change > mp.ldexp(1, _ulp_place(value, mp, form.least, form.precision)))
+                changed += bool(change > mp.ldexp(1, _ulp_place(value, mp, form.least, form.digits)))
                 if change > most:
                     most, at = change, batch.describe(i, name)
         yield Biased(_text(part), constant, changed / (total or 1), float(most), at, needed)

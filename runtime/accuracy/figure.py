@@ -11,9 +11,9 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from lossc.compiler.errors import UsageError
+from lossc.compiler.formats import FORMATS
 from lossc.compiler.loss import Loss
 from lossc.compiler.printing import to_text
-from lossc.runtime.accuracy.formats import FORMATS
 from lossc.runtime.accuracy.measure import both, compare
 from lossc.runtime.accuracy.points import sweep
 from lossc.runtime.accuracy.report import AFTER, BEFORE, GRADIENT, RIGHT, VALUE
@@ -106,5 +106,5 @@ def _frame(axes: Axes, of: str, dtype: str) -> None:
     axes.set_ylim(-0.03 * form.width, 1.05 * form.width)
     axes.set_ylabel(f"error of the {of} (bits)")
     axes.axhline(RIGHT, color="0.5", linewidth=0.8, linestyle="--", label="correctly rounded")
-    axes.axhline(form.precision, color="0.5", linewidth=0.8, linestyle=":", label="no digit right")
+    axes.axhline(form.digits, color="0.5", linewidth=0.8, linestyle=":", label="no digit right")
     axes.grid(True, linewidth=0.3)

@@ -11,12 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from lossc.compiler.errors import UsageError
+from lossc.compiler.formats import FORMATS
 from lossc.compiler.loss import CLASSWISE, ELEMENTWISE, IDENTITY, Loss
 from lossc.compiler.printing import to_text
 from lossc.compiler.targets.options import DTYPES, Options
 from lossc.compiler.verify import verify
 from lossc.runtime.accuracy.dead import biased, clamped
-from lossc.runtime.accuracy.formats import FORMATS
+from lossc.runtime.accuracy.formats import bits, holds, ulps, vanishes
 from lossc.runtime.accuracy.points import MEASURES, Batch, batches
 from lossc.runtime.accuracy.report import (
     AFTER,
@@ -125,7 +126,7 @@ class Result:
 
     @property
     def bits(self) -> float:
-        return FORMATS[self.batch.dtype].bits(self.ulps)
+        return bits(self.ulps, FORMATS[self.batch.dtype])
 
     def shown(self, name: str, mp: Any) -> Point:
         """The result in words and plain numbers; `name` is what the input is called."""
@@ -151,8 +152,8 @@ def compare(oracle: Oracle, module: nn.Module, batch: Batch, truths: Sequence[Tr
             pairs = [(VALUE, 0, values[i], truth.value)]
             pairs += [(GRADIENT, j, slopes[i][j], slope) for j, slope in enumerate(truth.slopes)]
             for of, j, got, true in pairs:
-                if not isinstance(true, str) and mp.isfinite(true) and form.holds(true):
-                    out[of].append(Result(batch, i, j, got, true, form.ulps(got, true, mp)))
+                if not isinstance(true, str) and mp.isfinite(true) and holds(true, form):
+                    out[of].append(Result(batch, i, j, got, true, ulps(got, true, form, mp)))
     return out
 
 
@@ -165,7 +166,7 @@ def _entries(
     for of in (VALUE, GRADIENT):
         results = [r for c in compared for r in c[of]]
         wrong = [r for r in results if not math.isfinite(r.got)]
-        dead = [r for r in results if of == GRADIENT and r.got == 0 and not form.vanishes(r.truth)]
+        dead = [r for r in results if of == GRADIENT and r.got == 0 and not vanishes(r.truth, form)]
         worst = max(results, key=lambda r: (r.bits, r.ulps), default=None)
         deadest = max(dead, key=lambda r: abs(r.truth), default=None)
         yield Entry(
@@ -186,8 +187,8 @@ def _skipped(dtype: str, measure: str, found: Sequence[tuple[Batch, list[Truth]]
         measure,
         points=len(truths),
         undefined=values.count(UNDEFINED),
-        overflow=sum(not isinstance(v, str) and not form.holds(v) for v in values),
+        overflow=sum(not isinstance(v, str) and not holds(v, form) for v in values),
         unresolved=sum(UNRESOLVED in (t.value, *t.slopes) for t in truths),
         kinks=sum(s == KINK for s in slopes),
-        steep=sum(not isinstance(s, str) and not form.holds(s) for s in slopes),
+        steep=sum(not isinstance(s, str) and not holds(s, form) for s in slopes),
     )

@@ -15,9 +15,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from lossc.compiler.formats import FORMATS, Format
 from lossc.compiler.loss import CLASSWISE, IDENTITY, Loss
 from lossc.compiler.roles import ROLES, Role
-from lossc.runtime.accuracy.formats import FORMATS, Format
+from lossc.runtime.accuracy.formats import nearest, of_pattern, pattern_of, patterns, shortest
 
 MEASURES = ("float-uniform", "data-like")
 SHARES = {2: 0.4, 3: 0.4, 10: 0.2}
@@ -46,8 +47,8 @@ class Batch:
 
     def describe(self, index: int, name: str = "f") -> str:
         """`y = 1, f = 0.5`, or `y = class 2 of 3, z = (0.1, 2, -3)`, in decimals that mean exactly these numbers."""
-        shortest = FORMATS[self.dtype].shortest
-        y, z = ([shortest(v) for v in row] for row in (self.targets[index], self.inputs[index]))
+        form = FORMATS[self.dtype]
+        y, z = ([shortest(v, form) for v in row] for row in (self.targets[index], self.inputs[index]))
         if self.classes is None:
             return f"y = {y[0]}, {name} = {z[0]}"
         target = f"class {self.targets[index].index(1.0)}" if self.one_hot else f"({', '.join(y)})"
@@ -91,7 +92,7 @@ def _rows(y: Role, f: Role, measure: str, classes: int, rng: random.Random, form
         calm = ROLES["real"] if f.name == "logit" else f
         given = [draw(calm, rng, form) for _ in range(classes)]
         if f.name == "logit" and rng.random() < 0.25:
-            given[rng.randrange(classes)] = form.round(rng.uniform(8.0, 100.0))
+            given[rng.randrange(classes)] = nearest(rng.uniform(8.0, 100.0), form)
     if y.name == "onehot":
         hot = given.index(max(given)) if rng.random() < 0.5 else rng.randrange(classes)
         return tuple(float(k == hot) for k in range(classes)), tuple(given)
@@ -102,7 +103,7 @@ def _rows(y: Role, f: Role, measure: str, classes: int, rng: random.Random, form
 
 def _distribution(measure: str, classes: int, rng: random.Random, form: Format) -> Row:
     """Probabilities in multiples of 2^-p, so that they are exact in the format and sum to exactly 1."""
-    grain = 2 ** min(form.precision, 24)
+    grain = 2 ** min(form.digits, 24)
     spread = 24.0 if measure == "float-uniform" else 3.0
     weights = [2 ** rng.uniform(-spread, 0) for _ in range(classes)]
     parts = [int(w / sum(weights) * grain) for w in weights]
@@ -112,17 +113,17 @@ def _distribution(measure: str, classes: int, rng: random.Random, form: Format) 
 
 def fit(role: Role, x: float, form: Format) -> float:
     """The number of the format, and of the role, that is nearest to x."""
-    near = form.round(max(role.range.lo, min(role.range.hi, x)))
-    return max(near, form.smallest) if role.range.lo > 0 else near
+    near = nearest(max(role.range.lo, min(role.range.hi, x)), form)
+    return max(near, float(form.smallest)) if role.range.lo > 0 else near
 
 
 def _float_uniform(role: Role, rng: random.Random, form: Format) -> float:
     if role.values:
         return rng.choice(role.values)
     if role.integer:
-        return form.round(float(int(2 ** rng.uniform(0, min(form.precision, form.most))) - rng.randint(0, 1)))
-    top = form.pattern_of(1.0) if role.range.hi == 1.0 else form.patterns
-    size = form.of_pattern(rng.randint(0 if role.range.lo <= 0 else 1, top))
+        return nearest(float(int(2 ** rng.uniform(0, min(form.digits, form.greatest))) - rng.randint(0, 1)), form)
+    top = pattern_of(1.0, form) if role.range.hi == 1.0 else patterns(form)
+    size = of_pattern(rng.randint(0 if role.range.lo <= 0 else 1, top), form)
     return rng.choice((size, -size)) if role.range.lo < 0 else size
 
 
@@ -136,8 +137,8 @@ def _like_data(role: Role, rng: random.Random, form: Format) -> float:
     if role.range.lo >= 0:
         return fit(role, 2.0 ** rng.gauss(0.0, 1.5), form)
     if role.name == "logit" and rng.random() < 0.15:
-        return form.round(rng.choice((-1, 1)) * rng.uniform(10.0, 100.0))
-    return form.round(rng.gauss(0.0, 0.5 * role.typical[1]))
+        return nearest(rng.choice((-1, 1)) * rng.uniform(10.0, 100.0), form)
+    return nearest(rng.gauss(0.0, 0.5 * role.typical[1]), form)
 
 
 _DRAWS: dict[str, Draw] = dict(zip(MEASURES, (_float_uniform, _like_data), strict=True))
@@ -146,7 +147,7 @@ _DRAWS: dict[str, Draw] = dict(zip(MEASURES, (_float_uniform, _like_data), stric
 def sweep(loss: Loss, dtype: str, offsets: list[float]) -> tuple[Batch, str]:
     """Inputs along one line, and what the line is: the residual y - f, the score, or the margin of the target class."""
     form, y = FORMATS[dtype], ROLES[loss.y]
-    rows = list(_line(loss, [form.round(x) for x in offsets], form))
+    rows = list(_line(loss, [nearest(x, form) for x in offsets], form))
     what = _line_name(loss)
     one_hot = loss.layout == CLASSWISE and y.name == "onehot"
     targets, inputs = zip(*rows, strict=True)

@@ -19,7 +19,8 @@ import numpy as np
 from lossc.compiler import ops
 from lossc.compiler.evaluate import evaluate
 from lossc.compiler.facts import Facts
-from lossc.compiler.float32 import FLOAT64, Format, evaluate_in
+from lossc.compiler.float32 import evaluate_in, rounded
+from lossc.compiler.formats import FLOAT64, Format
 from lossc.compiler.ir import ARG, CONST, LEAF_OPS, PARAM, Expr, F, Y, param, postorder, substitute
 from lossc.compiler.loss import Loss, Parameter
 from lossc.compiler.passes.rewrite import A, B, Rule, rewrite
@@ -68,7 +69,7 @@ def case(rule: Rule) -> Case:
 
 def _raw(sampler: str, rng: random.Random, form: Format) -> float:
     """One number, before it is fitted to a role."""
-    top = min(form.greatest, REACH)
+    top = min(float(form.largest), REACH)
     reach = float(np.log10(top))
     if sampler == "float-uniform":
         return rng.choice((-1.0, 1.0)) * 10 ** rng.uniform(-0.8 * reach, 0.6 * reach)
@@ -105,7 +106,10 @@ def sampled(one: Case, sampler: str, form: Format, count: int) -> Points:
             drawn = [_raw(sampler, rng, form) for _ in range(width)]
             if i % 4 == 3 and last:
                 drawn[0] = last * (1 + shift)  # close to the leaf before: where differences cancel
-            row = [float(form.rounded(np.float64(_fitted(v, one.loss.role_of(leaf).name, form)))) for v in drawn]
+            row = [float(rounded(np.float64(_fitted(v, one.loss.role_of(leaf).name, form)), form)) for v in drawn]
+            if width > 1 and one.loss.role_of(leaf).name == "onehot":
+                hot = rng.randrange(width)
+                row = [float(k == hot) for k in range(width)]
             last = row[0]
             columns[leaf].append(tuple(row) if width > 1 else row[0])
     made = {leaf: tuple(values) for leaf, values in columns.items()}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import mpmath
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
@@ -164,3 +166,13 @@ def test_refusals() -> None:
         differentiate(parse("(y - f)^2"), "f", order=3)
     with pytest.raises(LossTypeError):
         differentiate(Loss(node("trigamma", F) + const(1)), "f")
+
+
+def test_the_exponent_of_a_slope_may_be_too_long_to_write() -> None:
+    """x^p with p about 1e-292, where p - 1 has more digits than a constant may have: p*x^(p - 1) all the same."""
+    p = Fraction(123456789, 10**300)
+    slope = differentiate(Loss(F ** const(p), f="positive"), "f").body
+    with mpmath.workdps(400):
+        exact = mpmath.mpf(p.numerator) / p.denominator
+        wanted = exact * mpmath.mpf(2) ** (exact - 1)
+        assert abs(evaluate(slope, {F: 2}, dps=400) / wanted - 1) < mpmath.mpf(10) ** -390

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from fractions import Fraction
 
 import pytest
@@ -9,8 +10,9 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from lossc.compiler.analysis.dtypes import FORMATS, unfit_constants
+from lossc.compiler.analysis.dtypes import becomes, unfit_constants
 from lossc.compiler.errors import LossTypeError, UsageError
+from lossc.compiler.formats import FORMATS
 from lossc.compiler.targets.options import Options
 from lossc.compiler.targets.torch import emit
 from lossc.grammar import parse
@@ -24,6 +26,7 @@ def test_formats_are_those_of_torch(name: str) -> None:
     assert float(ours.largest) == info.max
     assert float(ours.normal) == info.smallest_normal
     assert float(ours.smallest) == info.smallest_normal * info.eps
+    assert (ours.digits, ours.width) == (1 - math.log2(info.eps), info.bits)
 
 
 EDGES = [m * 2.0**e for e in (-149, -133, -24, -25, -26, -14, 0, 15, 16, 127) for m in (0.5, 1.0, 1.0000001, 1.5, 1.99)]
@@ -41,7 +44,7 @@ def test_what_a_dtype_holds_is_what_torch_makes_of_it(name: str, size: float, si
     """A float64 number becomes 0, infinite or ±1 in torch's conversion exactly where the format says so."""
     number = sign * size
     near = float(torch.tensor(number, dtype=torch.float64).to(getattr(torch, name)))
-    said = FORMATS[name].holds(Fraction(number))
+    said = becomes(Fraction(number), FORMATS[name])
     expected = "0" if near == 0 else "infinite" if near in (float("inf"), -float("inf")) else ""
     if near in (1.0, -1.0) and number != near:
         expected = "1" if near > 0 else "-1"
@@ -49,7 +52,7 @@ def test_what_a_dtype_holds_is_what_torch_makes_of_it(name: str, size: float, si
 
 
 @pytest.mark.parametrize(
-    ("formula", "dtype", "constant", "becomes"),
+    ("formula", "dtype", "constant", "lost"),
     [
         ("log(f + 1e-8)", "float16", "1e-8", "0"),
         ("log(f + 1e-50)", "float32", "1e-50", "0"),
@@ -61,10 +64,10 @@ def test_what_a_dtype_holds_is_what_torch_makes_of_it(name: str, size: float, si
         ("f + exp(-20)", "float16", "exp(-20)", "0"),
     ],
 )
-def test_a_constant_that_is_lost_is_refused(formula: str, dtype: str, constant: str, becomes: str) -> None:
+def test_a_constant_that_is_lost_is_refused(formula: str, dtype: str, constant: str, lost: str) -> None:
     """L342 says which constant, what becomes of it, where it stands, and what would fit; float64 takes them all."""
     loss = parse(formula, f="positive")
-    with pytest.raises(LossTypeError, match=f"the constant `.*` is {becomes} in {dtype}") as caught:
+    with pytest.raises(LossTypeError, match=f"the constant `.*` is {lost} in {dtype}") as caught:
         emit(loss, options=Options(dtype=dtype))
     said = caught.value.diagnostic
     assert f"`{constant}`" in said.message
@@ -77,7 +80,7 @@ def test_hyper_parameters_and_hidden_epsilons_are_looked_at() -> None:
     loss = parse("log(abs(f) + tiny)", params={"tiny": 1e-9})
     with pytest.raises(LossTypeError, match="`tiny = 1e-9` is 0 in float16"):
         emit(loss, options=Options(dtype="float16"))
-    assert FORMATS["float16"].holds(Fraction(1, 10**7)) == ""
+    assert becomes(Fraction(1, 10**7), FORMATS["float16"]) == ""
     assert emit(parse("plog(f)"), selftest=False, options=Options(dtype="float16"))
     assert unfit_constants(parse("plog(f) + 1e-9"), dtype="float16")[0].text == "1e-9"
 

@@ -16,6 +16,7 @@ import torch
 
 import lossc
 from lossc.compiler.errors import UsageError
+from lossc.compiler.formats import FORMATS
 from lossc.compiler.ir import F
 from lossc.compiler.loss import Loss
 from lossc.compiler.roles import ROLES
@@ -24,7 +25,17 @@ from lossc.grammar import parse
 from lossc.grammar.library import named
 from lossc.runtime.accuracy import accuracy, truth
 from lossc.runtime.accuracy.figure import check, figure
-from lossc.runtime.accuracy.formats import FORMATS
+from lossc.runtime.accuracy.formats import (
+    bits,
+    holds,
+    nearest,
+    of_pattern,
+    pattern_of,
+    patterns,
+    shortest,
+    ulps,
+    vanishes,
+)  # fmt: skip
 from lossc.runtime.accuracy.points import MEASURES, Batch, batches
 from lossc.runtime.accuracy.truth import KINK, UNDEFINED, Oracle
 from lossc.runtime.compiled import to_torch
@@ -57,20 +68,20 @@ def close(got: object, want: object) -> bool:
 def test_formats_are_torchs(name: str) -> None:
     """Rounding, neighbours, range and the smallest number of a format are those of torch's dtype."""
     form, dtype, rng = FORMATS[name], getattr(torch, name), random.Random(name)
-    info = torch.finfo(dtype)
+    info, smallest = torch.finfo(dtype), float(form.smallest)
     assert form.largest == info.max
-    assert form.of_pattern(form.patterns) == info.max
-    assert form.of_pattern(1) == form.smallest
-    assert torch.tensor(form.smallest, dtype=dtype) > 0 == torch.tensor(form.smallest / 2.1, dtype=dtype)
+    assert of_pattern(patterns(form), form) == info.max
+    assert of_pattern(1, form) == form.smallest
+    assert torch.tensor(smallest, dtype=dtype) > 0 == torch.tensor(smallest / 2.1, dtype=dtype)
     for _ in range(500):
-        x = form.of_pattern(index := rng.randint(1, form.patterns - 1))
+        x = of_pattern(index := rng.randint(1, patterns(form) - 1), form)
         assert torch.tensor(x, dtype=dtype).item() == x
-        assert form.pattern_of(x) == index
-        step = form.of_pattern(index + 1)
+        assert pattern_of(x, form) == index
+        step = of_pattern(index + 1, form)
         assert torch.nextafter(torch.tensor(x, dtype=dtype), torch.tensor(math.inf, dtype=dtype)).item() == step
         between = x + rng.random() * (step - x)
-        assert form.round(between) == torch.tensor(between, dtype=torch.float64).to(dtype).item()
-        assert torch.tensor(float(form.shortest(x)), dtype=torch.float64).to(dtype).item() == x
+        assert nearest(between, form) == torch.tensor(between, dtype=torch.float64).to(dtype).item()
+        assert torch.tensor(float(shortest(x, form)), dtype=torch.float64).to(dtype).item() == x
 
 
 @pytest.mark.parametrize("name", DTYPES)
@@ -78,14 +89,14 @@ def test_an_ulp_is_the_distance_of_neighbours(name: str) -> None:
     """The error of the next number is one ulp, also among the subnormal ones; rounding is wrong by at most half."""
     form, rng = FORMATS[name], random.Random(name)
     with mpmath.workdps(60):
-        for index in (1, 2, 3, *(rng.randint(1, form.patterns - 1) for _ in range(300))):
-            x, above = form.of_pattern(index), form.of_pattern(index + 1)
-            assert form.ulps(above, mpmath.mpf(x), mpmath.mp) == 1
+        for index in (1, 2, 3, *(rng.randint(1, patterns(form) - 1) for _ in range(300))):
+            x, above = of_pattern(index, form), of_pattern(index + 1, form)
+            assert ulps(above, mpmath.mpf(x), form, mpmath.mp) == 1
             middle = (mpmath.mpf(x) + mpmath.mpf(above)) / 2
-            assert form.ulps(x, middle, mpmath.mp) == 0.5
-        assert form.ulps(form.smallest, mpmath.mpf(0), mpmath.mp) == 1
-    assert form.bits(form.ulps(math.nan, mpmath.mpf(1), mpmath.mp)) == form.width
-    assert form.bits(1.0) == 1
+            assert ulps(x, middle, form, mpmath.mp) == 0.5
+        assert ulps(float(form.smallest), mpmath.mpf(0), form, mpmath.mp) == 1
+    assert bits(ulps(math.nan, mpmath.mpf(1), form, mpmath.mp), form) == form.width
+    assert bits(1.0, form) == 1
 
 
 @pytest.mark.parametrize("name", DTYPES)
@@ -93,13 +104,13 @@ def test_what_a_format_holds(name: str) -> None:
     """A truth is representable if torch rounds it to a finite number, and vanishes if torch rounds it to 0."""
     form, dtype = FORMATS[name], getattr(torch, name)
     if name != "float64":
-        edge = math.ldexp(1, form.most + 1) - math.ldexp(1, form.most - form.precision)
+        edge = math.ldexp(1, form.greatest + 1) - math.ldexp(1, form.greatest - form.digits)
         for x in (edge, edge * (1 - 2.0**-20)):  # torch rounds to float32 on the way to half precision
-            assert form.holds(mpmath.mpf(x)) == bool(torch.isfinite(torch.tensor(x, dtype=torch.float64).to(dtype)))
-        for x in (form.smallest / 2, form.smallest * 0.75):
-            assert form.vanishes(mpmath.mpf(x)) == (torch.tensor(x, dtype=torch.float64).to(dtype).item() == 0)
-    assert form.holds(mpmath.mpf(form.largest))
-    assert not form.holds(mpmath.mpf(2) ** (form.most + 1))
+            assert holds(mpmath.mpf(x), form) == bool(torch.isfinite(torch.tensor(x, dtype=torch.float64).to(dtype)))
+        for x in (float(form.smallest / 2), float(form.smallest * 3 / 4)):
+            assert vanishes(mpmath.mpf(x), form) == (torch.tensor(x, dtype=torch.float64).to(dtype).item() == 0)
+    assert holds(mpmath.mpf(float(form.largest)), form)
+    assert not holds(mpmath.mpf(2) ** (form.greatest + 1), form)
 
 
 # -- points -----------------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ import math
 from fractions import Fraction
 
 from lossc.compiler.facts import Facts
-from lossc.compiler.ir import CONST, HALF, ONE, Expr, const, node
+from lossc.compiler.ir import CONST, HALF, ONE, ZERO, Expr, const, node
 from lossc.compiler.passes.canonical.products import MAX_POWER, Product, is_power
 from lossc.compiler.passes.canonical.sums import fits, negate, scale, sign_normal, split_coefficient
 
@@ -40,6 +40,8 @@ def power(base: Expr, exponent: Expr, facts: Facts) -> Expr:
 def _symbolic_power(base: Expr, exponent: Expr, facts: Facts) -> Expr:
     if base is ONE and facts.total(exponent):
         return ONE
+    if base is ZERO and facts.positive(exponent) and facts.total(exponent):
+        return ZERO
     if base.op == "e":
         return _exponential(exponent, facts)
     if base.op == "exp":
@@ -79,8 +81,8 @@ def merged_power(base: Expr, n: int, facts: Facts) -> Expr | None:
 
 def _fractional_power(base: Expr, exponent: Expr, facts: Facts) -> Expr:
     p = exponent.number
-    if base is ONE:
-        return ONE
+    if base is ONE or (base is ZERO and p > 0):
+        return base
     if base.op == "exp":
         return _exponential(product(facts, (base.args[0], 1), (exponent, 1)), facts)
     if base.op == "abs" and p.denominator == 1 and p % 2 == 0:
@@ -97,6 +99,8 @@ def _fractional_power(base: Expr, exponent: Expr, facts: Facts) -> Expr:
 
 def root(x: Expr, facts: Facts) -> Expr:
     """The canonical form of sqrt(x): perfect squares leave the root, as absolute values."""
+    if x is ZERO:
+        return ZERO
     c, base = split_coefficient(x)
     outside, inside = _square_part(c)
     if base is ONE:
