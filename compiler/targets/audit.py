@@ -26,8 +26,8 @@ _NAMES = frozenset({
 })  # fmt: skip
 _METHODS = frozenset({
     "all", "any", "backward", "broadcast_to", "copy_", "detach", "dim", "element_size", "float", "is_complex",
-    "is_floating_point", "masked_fill_", "numel", "register_buffer", "reshape", "save_for_backward", "scatter",
-    "scatter_",
+    "is_floating_point", "is_tracing", "masked_fill_", "numel", "register_buffer", "reshape",
+    "save_for_backward", "scatter", "scatter_",
     "squeeze", "sum", "to", "tolist", "unsqueeze", "view", "zero_", "__init__",
 }) | METHODS  # fmt: skip
 _TORCH = frozenset({
@@ -40,11 +40,11 @@ _TORCH = frozenset({
 _VALUES = frozenset({
     "torch.autograd.Function", "torch.autograd.forward_ad.unpack_dual", "torch.bfloat16", "torch.bool",
     "torch.contiguous_format", "torch.dtype", "torch.float16", "torch.float32", "torch.float64", "torch.int16",
-    "torch.int32", "torch.int64", "math.inf", "math.nan", "math.pi", "math.e", "nn.Module", "nn.Parameter",
+    "torch.int32", "torch.int64", "torch.jit", "math.inf", "math.nan", "math.pi", "math.e", "nn.Module", "nn.Parameter",
 })  # fmt: skip
 _ATTRIBUTES = frozenset({
     "__name__", "apply", "device", "dtype", "grad", "min", "requires_grad", "saved_tensors", "settings", "shape",
-    "tangent", "type",
+    "slope", "tangent", "type",
 })  # fmt: skip
 _BASES = (["nn.Module"], ["torch.autograd.Function"])
 _DECORATORS: tuple[list[str], ...] = ([], ["staticmethod"])

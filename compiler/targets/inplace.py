@@ -16,8 +16,8 @@ from dataclasses import dataclass
 _LINE = re.compile(r"(v\d+) = (.*?)(  # .*)?$")
 _TEMPORARY = re.compile(r"\bv\d+\b")
 
-FULL, ROW, NUMBER, TRUTH = "full", "row", "number", "truth"
-"""What a temporary holds: a value an element, one a row (a reduction), a scalar tensor, or truth values."""
+NUMBER, ROW, FULL = range(3)
+"""How much a temporary holds: a number (of Python, or a scalar tensor), a value a row (a reduction), one an element."""
 
 _METHODS = frozenset({
     "abs", "acos", "acosh", "asin", "asinh", "atan", "atanh", "clamp", "cos", "cosh", "digamma", "erf", "erfc", "exp",
@@ -36,8 +36,11 @@ METHODS = frozenset({*(f"{m}_" for m in _METHODS), *_INFIX.values(), "neg_"})
 
 @dataclass(slots=True)
 class _Temporary:
-    kind: str
+    """How much there is, whether the memory is its own, and whether it holds truth values."""
+
+    kind: int
     owned: bool
+    truth: bool = False
 
 
 def shared(lines: Iterable[str], results: Iterable[str]) -> tuple[list[str], list[str]]:
@@ -99,23 +102,33 @@ def overwrite(lines: Iterable[str], results: Iterable[str], full: Iterable[str])
     return out
 
 
+def fills(lines: Iterable[str], result: str, full: Iterable[str]) -> bool:
+    """Whether the result has a value for each element, whatever the hyper-parameters are: not a number or a row."""
+    known = {name: _Temporary(FULL, owned=False) for name in full}
+    for line in lines:
+        found = _LINE.fullmatch(line)
+        if found is not None:
+            known[found[1]] = _describe(ast.parse(found[2], mode="eval").body, known)
+    return result in known and known[result].kind == FULL
+
+
 def _describe(tree: ast.expr, known: dict[str, _Temporary]) -> _Temporary:
-    """What the value of one operation is."""
+    """What the value of one operation is; of two branches, at least what either is."""
+    if isinstance(tree, ast.IfExp):
+        kinds = [_describe(branch, known).kind for branch in (tree.body, tree.orelse)]
+        return _Temporary(min(kinds), owned=False)
     operands = [known[n.id] for n in ast.walk(tree) if isinstance(n, ast.Name) and n.id in known]
-    kinds = {o.kind for o in operands}
+    kind = max((o.kind for o in operands), default=NUMBER)
     function = tree.func if isinstance(tree, ast.Call) else None
     named = function.attr if isinstance(function, ast.Attribute) else ""
-    if isinstance(tree, ast.Compare):
-        return _Temporary(TRUTH, owned=True)
     if named in _REDUCTIONS:
-        return _Temporary(ROW, owned=True)
-    if named in ("full", "ones") or not kinds:
+        return _Temporary(min(kind, ROW), owned=kind != NUMBER)
+    if named in ("full", "ones"):
         return _Temporary(NUMBER, owned=False)
     if named == "broadcast_to":
         return _Temporary(FULL, owned=False)
-    kind = FULL if FULL in kinds or TRUTH in kinds else ROW if ROW in kinds else NUMBER
-    fresh = not isinstance(tree, (ast.IfExp, ast.Name)) and named not in _VIEWS
-    return _Temporary(kind, owned=fresh and kind != NUMBER)
+    fresh = not isinstance(tree, ast.Name) and named not in _VIEWS
+    return _Temporary(kind, owned=fresh and kind != NUMBER, truth=isinstance(tree, ast.Compare))
 
 
 def _share_memory(tree: ast.expr, made: _Temporary, known: dict[str, _Temporary]) -> None:
@@ -133,7 +146,7 @@ def _overwriting(tree: ast.expr, made: _Temporary, known: dict[str, _Temporary],
         if not isinstance(here, ast.Name) or here.id not in dying or here.id not in known:
             return False
         operand = known[here.id]
-        return operand.owned and operand.kind == made.kind and made.kind != TRUTH
+        return operand.owned and operand.kind == made.kind and not (operand.truth or made.truth)
 
     if isinstance(tree, ast.BinOp) and type(tree.op) in _INFIX:
         first, second = tree.left, tree.right

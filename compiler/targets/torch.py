@@ -18,7 +18,7 @@ from lossc.compiler.targets import torch_call as call
 from lossc.compiler.targets import torch_text as text
 from lossc.compiler.targets.closed_form import closed_form, in_parts, value_only
 from lossc.compiler.targets.golden import golden
-from lossc.compiler.targets.inplace import overwrite, shared
+from lossc.compiler.targets.inplace import fills, overwrite, shared
 from lossc.compiler.targets.kernel import Dialect, Kernel, build_kernel
 from lossc.compiler.targets.options import DEFAULT, Options
 from lossc.compiler.targets.pipeline import Stages, prepare
@@ -134,8 +134,9 @@ def _slope_kernel(stages: Stages, names: Mapping[str, str], options: Options) ->
         last = f"torch.squeeze({value}, dim)"
     else:
         last = f"torch.sum({value}, dim=dim)" if loss.layout == CLASSWISE else value
-    lines = overwrite(lines, [value, steep], ["y", names["f"]])
-    return [*lines, f"return {last}, {steep}"]
+    tensors = ["y", names["f"]]
+    slant = steep if fills(lines, steep, tensors) else TORCH.spread.format(steep, f=names["f"])
+    return [*overwrite(lines, [value, steep], tensors), f"return {last}, {slant}"]
 
 
 def _wins(kernel: Kernel, loss: Loss, names: Mapping[str, str]) -> bool:

@@ -44,9 +44,11 @@ def function(form: Form) -> str:
             '        raise ValueError(f"label_smoothing must be between 0.0 and 1.0, got {label_smoothing}")',
         ]
     body = _elementwise(form) if not form.classwise else _labelled(form) if form.labels else _rows(form)
-    f = form.prediction
     return "\n".join([
-        *lines, *body, f"    return loss if torch.is_autocast_enabled({f}.device.type) else loss.to(input.dtype)"
+        *lines, *body,
+        "    device = input.device.type",
+        '    autocast = device != "meta" and torch.is_autocast_enabled(device)',
+        "    return loss if autocast else loss.to(input.dtype)",
     ])  # fmt: skip
 
 
@@ -62,7 +64,7 @@ def _weighing(form: Form, shape: str) -> list[str]:
 
 
 def _elementwise(form: Form) -> list[str]:
-    f, values = form.prediction, form.values
+    f, values, deep = form.prediction, form.values, 8 if form.fused else 4
     lines = [f"    y, {f} = _arguments(input, target)"]
     if form.binary:
         lines += [
@@ -74,11 +76,14 @@ def _elementwise(form: Form) -> list[str]:
         "if weights is not None:",
         f"    {f} = torch.where(weights != 0.0, {f}, 0.0)",
         f"y, {f} = y.to(_working({f})), {f}.to(_working({f}))",
-        call_line("loss = _value", ["y", f, *values]),
+        _called("loss = _value", ["y", f, *values], deep),
     ]
     if form.binary:
-        ones = call_line("(pos_weight.to(y.dtype) - 1.0) * y * _value", ["torch.ones_like(y)", f, *values])
-        plain += ["if pos_weight is not None:", f"    loss = loss + {ones}"]
+        ones = _called("loss = loss + (pos_weight - 1.0) * y * _value", ["torch.ones_like(y)", f, *values], deep + 4)
+        plain += [
+            "if pos_weight is not None:",
+            *_indented(["pos_weight = pos_weight.to(y.dtype).broadcast_to(y.shape)", ones], 4),
+        ]
     plain.append("loss = _reduce(loss, weights, total, reduction)")
     ready = f"_eager({f}, y, weights){' and pos_weight is None' if form.binary else ''}"
     return [*lines, *_choice(_fused_case(form, ready), plain)]
@@ -86,47 +91,60 @@ def _elementwise(form: Form) -> list[str]:
 
 def _fused_case(form: Form, ready: str) -> list[tuple[str, list[str]]]:
     arguments = ["y", form.prediction, "weights", "total", "reduction", *form.values]
-    return [(ready, [call_line("loss = _in_blocks", arguments, by=8).strip()])] if form.fused else []
+    return [(ready, [_called("loss = _in_blocks", arguments, 8)])] if form.fused else []
 
 
 def _indented(lines: list[str], by: int) -> list[str]:
-    return indent(lines, by).split("\n")
+    return indent([part for line in lines for part in line.split("\n")], by).split("\n")
+
+
+def _called(name: str, arguments: list[str], within: int) -> str:
+    """The call without a margin, broken as it has to be inside blocks of that indentation."""
+    return "\n".join(line[within:] for line in call_line(name, arguments, by=within).split("\n"))
 
 
 def _labelled(form: Form) -> list[str]:
     f, values = form.prediction, form.values
     kept = "rows" if form.per_class else "weights"
-    in_blocks = call_line(
-        "loss = _in_blocks", ["y", f, "weights", "total", "reduction", "label_smoothing", *values], by=8
-    )
+    in_blocks = _called("loss = _in_blocks", ["y", f, "weights", "total", "reduction", "label_smoothing", *values], 8)
+    deep = 8 if form.target or form.fused else 4
     cases: list[tuple[str, list[str]]] = []
     if form.target:
         only = f"labelled and label_smoothing == 0.0 and {f}.shape[dim] > 1"
         number = [f"_{form.target}(y, {f}, dim)", f"{f}.shape[dim] - 1.0", *values]
         lines = [
             f"{f} = _masked({f}, weights, dim)",
-            call_line("loss = _target_value", number),
+            _called("loss = _target_value", number, 8),
             "loss = _reduce(loss, weights, total, reduction)",
         ]
         if form.target_fused:
-            cases.append((f"{only} and _eager({f}, y, weights)", [in_blocks.strip()]))
+            cases.append((f"{only} and _eager({f}, y, weights)", [in_blocks]))
         cases.append((only, lines))
     if form.fused:
         ready = f"_eager({f}, y, weights)" + (" and weight is None" if form.per_class else "")
-        cases.append((ready, [in_blocks.strip()]))
+        cases.append((ready, [in_blocks]))
     extra = [f"None if weight is None else _along(weight, {f}, dim)"] if form.per_class else []
     dense = [
         f"{f} = _masked({f}, {kept}, dim)",
         f"y = _onehot(y, {f}, dim, label_smoothing)",
-        call_line("loss = _value", ["y", f, "dim", *values, *extra]),
+        _called("loss = _value", ["y", f, "dim", *values, *extra], deep),
         f"loss = _reduce(loss, {kept}, total, reduction)",
     ]
     return [*_labelled_weights(form), *_choice(cases, dense)]
 
 
+def _weight_check(form: Form) -> list[str]:
+    """One weight a class, neither fewer (which would broadcast) nor more."""
+    f = form.prediction
+    return [
+        f"    if weight is not None and weight.shape != {f}.shape[dim : dim + 1]:",
+        f'        raise ValueError(f"weight must have the shape ({{{f}.shape[dim]}},), got {{tuple(weight.shape)}}")',
+    ]
+
+
 def _labelled_weights(form: Form) -> list[str]:
     f = form.prediction
-    lines = [f"    y, {f}, dim = _arguments(input, target)"]
+    lines = [f"    y, {f}, dim = _arguments(input, target)", *_weight_check(form)]
     if form.target or not form.per_class:
         lines.append(f"    labelled = y.shape != {f}.shape")
     rows = "rows" if form.per_class else "_"
@@ -159,12 +177,13 @@ def _rows(form: Form) -> list[str]:
     f, values = form.prediction, form.values
     lines = [
         f"    y, {f}, dim = _arguments(input, target)",
+        *(_weight_check(form) if form.class_weights else []),
         *_weighing(form, f"{f}.shape[:dim] + {f}.shape[dim + 1 :]"),
     ]
     extra = [f"None if weight is None else _along(weight, {f}, dim)"] if form.class_weights else []
     plain = [
         f"{f} = _masked({f}, weights, dim)",
-        call_line("loss = _value", [f"y.to({f}.dtype)", f, "dim", *values, *extra]),
+        _called("loss = _value", [f"y.to({f}.dtype)", f, "dim", *values, *extra], 8 if form.fused else 4),
         "loss = _reduce(loss, weights, total, reduction)",
     ]
     ready = f"_eager({f}, y, weights){' and weight is None' if form.class_weights else ''}"
@@ -248,5 +267,8 @@ def _repr_lines(shown: list[str]) -> list[str]:
     one = f'        return f"{", ".join(shown)}"'
     if len(one) <= WIDTH:
         return [one]
+    joined = f'            f"{", ".join(shown)}"'  # which ruff would do
+    if len(joined) <= WIDTH:
+        return ["        return (", joined, "        )"]
     pieces = [f'            f"{s}, "' for s in shown[:-1]] + [f'            f"{shown[-1]}"']
     return ["        return (", *pieces, "        )"]

@@ -28,17 +28,18 @@ def _eager() -> str:
     return '''
 def _eager(input: Tensor, *others: Tensor | None) -> bool:
     """Whether plain tensors are computed with here and now, and a gradient is wanted of the input at most."""
-    if torch.compiler.is_compiling() or input.numel() == 0:
+    jit: Any = torch.jit
+    unpacked: Any = torch.autograd.forward_ad.unpack_dual
+    if torch.compiler.is_compiling() or jit.is_tracing() or input.numel() == 0:
         return False
     for tensor in (input, *others):
         if tensor is None:
             continue
         if type(tensor) not in (Tensor, nn.Parameter) or torch.func.debug_unwrap(tensor) is not tensor:
             return False
-        if tensor is not input and tensor.requires_grad:
+        if (tensor is not input and tensor.requires_grad) or unpacked(tensor).tangent is not None:
             return False
-    unpacked: Any = torch.autograd.forward_ad.unpack_dual
-    return unpacked(input).tangent is None
+    return True
 '''
 
 
@@ -51,8 +52,8 @@ def _select(condition: Tensor, one: Tensor | float, other: Tensor | float) -> Te
     if not isinstance(like, Tensor):
         return torch.where(condition, one, other)
     bits = torch.int64 if like.element_size() == 8 else torch.int32 if like.element_size() == 4 else torch.int16
-    first = one if isinstance(one, Tensor) else torch.full((), one, dtype=like.dtype)
-    second = other if isinstance(other, Tensor) else torch.full((), other, dtype=like.dtype)
+    first = one if isinstance(one, Tensor) else torch.tensor(one, dtype=like.dtype, device=like.device)
+    second = other if isinstance(other, Tensor) else torch.tensor(other, dtype=like.dtype, device=like.device)
     x, y = first.view(bits), second.view(bits)
     return ((x ^ y) * condition ^ y).view(like.dtype)
 '''.strip("\n")
@@ -200,29 +201,35 @@ def _sweep(form: Form) -> str:
 def _classes(form: Form) -> str:
     """The two autograd functions."""
     f, extra, passed = form.prediction, _extra(form), _passed(form)
+    one, many = (f"{f}[:, 0]", "grad.unsqueeze(1)") if form.classwise else (f, "grad")
     each = "\n".join([
         "class _Each(torch.autograd.Function):",
         '    """The loss of each element, without a reduction. Only the inputs are kept."""',
         "",
         "    @staticmethod",
-        signature("forward", ["ctx: Any", f"{f}: Tensor", "y: Tensor", *extra], "Tensor", by=4),
-        f"        ctx.save_for_backward({f}, y)",
+        signature(
+            "forward", ["ctx: Any", f"{f}: Tensor", "y: Tensor", "weight: Tensor | None", *extra], "Tensor", by=4
+        ),
+        f"        ctx.save_for_backward({f}, y, weight)",
         _settings(passed),
         call_line("return _each", ["y", f, *passed], by=8),
         "",
         "    @staticmethod",
         "    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:",
-        f"        {f}, y = ctx.saved_tensors",
+        f"        {f}, y, weight = ctx.saved_tensors",
         "        if torch.is_grad_enabled():  # the gradient will be differentiated again",
-        f"            loss = _plain(y, {f}, *ctx.settings)",
+        f"            loss = _plain(y, {f}, weight, *ctx.settings)",
         f"            (slope,) = torch.autograd.grad(loss, {f}, grad, create_graph=True)",
-        "        else:",
-        f"            slope = _sweep(y, {f}, grad, 1.0, True, *ctx.settings)[1]",
-        f"        return slope{_no_more(1 + len(passed))}",
+        f"            return slope{_no_more(2 + len(passed))}",
+        "        if torch.func.debug_unwrap(grad) is not grad:  # many gradients at once, by vmap",
+        f"            every: Any = _sweep(y, {f}, torch.ones_like({one}), 1.0, True, *ctx.settings)[1]",
+        f"            return every * {many}{_no_more(2 + len(passed))}",
+        f"        slope = _sweep(y, {f}, grad, 1.0, True, *ctx.settings)[1]",
+        f"        return slope{_no_more(2 + len(passed))}",
     ])  # fmt: skip
     whole = "\n".join([
         "class _Sum(torch.autograd.Function):",
-        '    """Scale times the weighted sum of the losses. The inputs and the ready gradient are kept."""',
+        '    """Scale times the weighted sum of the losses. Keeps the inputs, and the gradient until asked for it."""',
         "",
         "    @staticmethod",
         signature(
@@ -232,19 +239,27 @@ def _classes(form: Form) -> str:
             "Tensor", by=4,
         ),
         call_line("loss, slope = _sweep", ["y", f, "weight", "scale", "sloped", *passed], by=8),
-        f"        ctx.save_for_backward({f}, y, weight, slope)",
+        f"        ctx.save_for_backward({f}, y, weight)",
+        "        ctx.slope = slope",
         _settings(["scale", *passed]),
         "        return loss",
         "",
         "    @staticmethod",
         "    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:",
-        f"        {f}, y, weight, slope = ctx.saved_tensors",
+        f"        {f}, y, weight = ctx.saved_tensors",
         "        scale, *values = ctx.settings",
         "        if torch.is_grad_enabled():  # the gradient will be differentiated again",
-        f'            loss = scale * _reduce(_plain(y, {f}, *values), weight, None, "sum")',
+        f'            loss = scale * _reduce(_plain(y, {f}, weight, *values), weight, None, "sum")',
         f"            (slope,) = torch.autograd.grad(loss, {f}, grad, create_graph=True)",
+        f"            return slope{_no_more(4 + len(passed))}",
+        "        if torch.func.debug_unwrap(grad) is not grad:  # many gradients at once, by vmap",
+        f"            every: Any = _sweep(y, {f}, weight, scale, True, *values)[1]",
+        f"            return every * grad{_no_more(4 + len(passed))}",
+        "        slope, ctx.slope = ctx.slope, None  # it is the caller's now, to change as well",
+        "        if slope is None:",
+        f"            slope = _sweep(y, {f}, weight, scale * grad, True, *values)[1]",
         '        elif grad.device.type != "cpu" or float(grad) != 1.0:',
-        "            slope = slope * grad",
+        "            slope.mul_(grad)",
         f"        return slope{_no_more(4 + len(passed))}",
     ])  # fmt: skip
     return f"{_plain(form)}\n\n\n{each}\n\n\n{whole}"
@@ -254,10 +269,17 @@ def _plain(form: Form) -> str:
     """The loss of each element or sample by operations that autograd records."""
     f = form.prediction
     lines = [
-        signature("_plain", ["y: Tensor", f"{f}: Tensor", *_extra(form)], "Tensor"),
+        signature("_plain", ["y: Tensor", f"{f}: Tensor", "weight: Tensor | None", *_extra(form)], "Tensor"),
         f'    """The loss of each {"sample" if form.classwise else "element"}, by operations that autograd records."""',
-        f"    {f} = {f}.to(_working({f}))",
     ]
+    if form.classwise:
+        lines.append(f"    {f} = _masked({f}, weight, 1)")
+    else:
+        lines += [
+            "    if weight is not None:",
+            f"        {f} = torch.where(weight != 0.0, {f}, 0.0)",
+            f"    {f} = {f}.to(_working({f}))",
+        ]
     number = [f"_{form.target}(y, {f}, 1)", f"{f}.shape[1] - 1.0", *form.values]
     if form.target_fused and not form.fused:
         return "\n".join([*lines, call_line("return _target_value", number, by=4)])
@@ -295,12 +317,13 @@ def _in_blocks(form: Form) -> str:
     lines += [
         '    if reduction not in ("mean", "sum"):',
         "        each: Any = _Each.apply",
-        call_line("loss: Tensor = each", [f, "y", *passed], by=8),
+        call_line("loss: Tensor = each", [f, "y", "weight", *passed], by=8),
         f"        return _reduce(loss, weight, total, reduction){back}",
         "    scale: Tensor | float = 1.0",
         '    if reduction == "mean":',
         f"        scale = 1.0 / ({count}) if total is None else 1.0 / total",
-        f"    sloped = torch.is_grad_enabled() and {f}.requires_grad",
+        f"    ready = {f}.dtype == _working({f})  # half precision is scaled before it is rounded",
+        f"    sloped = ready and torch.is_grad_enabled() and {f}.requires_grad",
         "    whole: Any = _Sum.apply",
         call_line("loss = whole", [f, "y", "weight", "scale", "sloped", *passed], by=4),
         "    return loss",

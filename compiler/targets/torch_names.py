@@ -24,7 +24,9 @@ FILE_NAMES = frozenset({
     "math", "torch", "nn", "Tensor", "Loss", "self", "input", "target", "reduction", "y", "f", "z", "dim",
     "num_classes", "loss", "weight", "weights", "sample_weight", "pos_weight", "ignore_index", "label_smoothing",
     "terms", "whole", "nothing", "rows", "total", "labelled", "labels", "share", "scale", "slope", "sloped", "steep",
-    "smoothing", "part", "start", "step", "w", "ctx", "grad", "margin", "Any",
+    "smoothing", "part", "start", "step", "w", "ctx", "grad", "margin", "Any", "autocast", "device", "each", "every",
+    "hit", "index", "jit", "least", "mass", "one", "others", "ready", "score", "settings", "shape", "tensor", "top",
+    "unpacked", "unused", "used", "values", "work", "inputs", "targets", "gradients", "single", "mean",
 })  # fmt: skip
 """Names that the emitted file uses itself."""
 
