@@ -107,8 +107,6 @@ def _operation(here: Expr, args: list[Series]) -> Series | None:
         return _ARITHMETIC[here.op](*args)
     if here.op == "div":
         return _quotient(*args)
-    if here.op in ("hypot", "hypotm", "over_hypot"):
-        return _hypotenuse(here.op, *args)
     if here.op == "pow" and here.args[1].op == CONST:
         return _power(args[0], here.args[1].number)
     if here.op in ANALYTIC and here.op not in SCALED:
@@ -118,20 +116,6 @@ def _operation(here: Expr, args: list[Series]) -> Series | None:
     if here.op in _HYPOTENUSES and here.args[1].op == CONST and here.args[1].number > 0:
         return _HYPOTENUSES[here.op](args[0], here.args[1].number)
     return None
-
-
-def _hypotenuse(op: str, x: Series, c: Series) -> Series | None:
-    """hypot(x, c), less c, or below x, for a number c > 0: c*sqrt(1 + (x/c)^2)."""
-    if any(c[1:]) or c[0] <= 0:
-        return None
-    scaled = [v / c[0] for v in x]
-    square = product(scaled, scaled)
-    root = _power([square[0] + 1, *square[1:]], Fraction(1, 2))
-    if root is None:
-        return None
-    if op == "over_hypot":
-        return _quotient(scaled, root)
-    return [c[0] * (v - (1 if op == "hypotm" and i == 0 else 0)) for i, v in enumerate(root)]
 
 
 _ARITHMETIC: dict[str, Callable[..., Series]] = {

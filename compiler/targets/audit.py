@@ -40,7 +40,8 @@ _TORCH = frozenset({
 _VALUES = frozenset({
     "torch.autograd.Function", "torch.autograd.forward_ad.unpack_dual", "torch.bfloat16", "torch.bool",
     "torch.contiguous_format", "torch.dtype", "torch.float16", "torch.float32", "torch.float64", "torch.int16",
-    "torch.int32", "torch.int64", "torch.jit", "math.inf", "math.nan", "math.pi", "math.e", "nn.Module", "nn.Parameter",
+    "torch.int32", "torch.int64", "torch.jit", "math.inf", "math.nan",
+    "math.pi", "math.e", "nn.Module", "nn.Parameter",
 })  # fmt: skip
 _ATTRIBUTES = frozenset({
     "__name__", "apply", "device", "dtype", "grad", "min", "requires_grad", "saved_tensors", "settings", "shape",
