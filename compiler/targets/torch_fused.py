@@ -314,6 +314,11 @@ def _in_blocks(form: Form) -> str:
             "    weight = None if weight is None else weight.reshape(-1)",
         ]
     back = "" if form.classwise else ".reshape(shape)"
+    if form.labels:
+        lines += [
+            f'    if weight is not None and {f}.device.type == "cpu" and bool((weight == 1.0).all()):',
+            "        weight = total = None  # nothing is ignored or weighted",
+        ]
     lines += [
         '    if reduction not in ("mean", "sum"):',
         "        each: Any = _Each.apply",
