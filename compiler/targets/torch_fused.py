@@ -199,10 +199,15 @@ def _sweep(form: Form) -> str:
 
 
 def _classes(form: Form) -> str:
-    """The two autograd functions."""
+    """The plain form, and the two autograd functions that fall back on it."""
+    return f"{_plain(form)}\n\n\n{_unreduced(form)}\n\n\n{_reduced(form)}"
+
+
+def _unreduced(form: Form) -> str:
+    """The autograd function of the loss of each element or sample."""
     f, extra, passed = form.prediction, _extra(form), _passed(form)
     one, many = (f"{f}[:, 0]", "grad.unsqueeze(1)") if form.classwise else (f, "grad")
-    each = "\n".join([
+    return "\n".join([
         "class _Each(torch.autograd.Function):",
         '    """The loss of each element, without a reduction. Only the inputs are kept."""',
         "",
@@ -227,7 +232,12 @@ def _classes(form: Form) -> str:
         f"        slope = _sweep(y, {f}, grad, 1.0, True, *ctx.settings)[1]",
         f"        return slope{_no_more(2 + len(passed))}",
     ])  # fmt: skip
-    whole = "\n".join([
+
+
+def _reduced(form: Form) -> str:
+    """The autograd function of a weighted sum."""
+    f, extra, passed = form.prediction, _extra(form), _passed(form)
+    return "\n".join([
         "class _Sum(torch.autograd.Function):",
         '    """Scale times the weighted sum of the losses. Keeps the inputs, and the gradient until asked for it."""',
         "",
@@ -262,7 +272,6 @@ def _classes(form: Form) -> str:
         "            slope.mul_(grad)",
         f"        return slope{_no_more(4 + len(passed))}",
     ])  # fmt: skip
-    return f"{_plain(form)}\n\n\n{each}\n\n\n{whole}"
 
 
 def _plain(form: Form) -> str:
