@@ -69,6 +69,7 @@ _POINTS: dict[str, Vector] = {
     "binary": (1.0, 0.0, 1.0, 0.0, 0.0, 1.0, 1.0, 0.0),
     "sign": (1.0, -1.0, 1.0, -1.0, -1.0, 1.0, 1.0, -1.0),
     "prob": (0.7, 0.2, 0.9, 0.4, 0.55, 0.15, 0.35, 0.6),
+    "unit": (0.7, 0.2, 0.9, 0.4, 0.55, 0.15, 0.35, 0.6),
     "onehot": (1.0, 0.0, 0.0, 1.0, 0.0, 1.0, 0.0, 1.0),
 }
 
@@ -135,6 +136,7 @@ def _well_conditioned(value: Any, rough: Any, mp: Any) -> bool:
 # -- along the class axis ---------------------------------------------------------------------------------------------
 
 _SCORES: tuple[Vector, ...] = ((0.4, -1.1, 0.9), (1.7, 0.2, -0.6), (-0.3, 0.8, 0.1), (0.5, 1.2, -0.7))
+_PREDICTED: tuple[Vector, ...] = ((0.3, 0.15, 0.55), (0.45, 0.35, 0.2), (0.1, 0.5, 0.4), (0.6, 0.15, 0.25))
 _LABELS = (2, 0, 1, 0)
 _SOFT: tuple[Vector, ...] = ((0.2, 0.1, 0.7), (0.6, 0.3, 0.1), (0.15, 0.6, 0.25), (0.5, 0.3, 0.2))
 
@@ -142,7 +144,9 @@ _SOFT: tuple[Vector, ...] = ((0.2, 0.1, 0.7), (0.6, 0.3, 0.1), (0.15, 0.6, 0.25)
 def _samples(loss: Loss) -> Iterator[tuple[Vector, Vector, int]]:
     """Rows of targets and of what the model gives, and the label of the target."""
     base: Iterable[Vector] = _SCORES
-    if loss.link == IDENTITY and loss.f == "positive":
+    if loss.f == "unit":  # probabilities, not the scores that they come from
+        base = _PREDICTED
+    elif loss.link == IDENTITY and loss.f == "positive":
         base = [[abs(v) + 0.1 for v in row] for row in _SCORES]
     for row, label, soft in zip(base, _LABELS, _SOFT, strict=True):
         if loss.y == "onehot":

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import runpy
+from pathlib import Path
 
 import mpmath
 import pytest
@@ -13,6 +15,8 @@ from lossc.compiler.loss import CLASSWISE, Loss
 from lossc.compiler.ops import call
 from lossc.compiler.passes.differentiate import differentiate
 from lossc.compiler.targets.golden import golden
+from lossc.compiler.targets.options import Options
+from lossc.compiler.targets.torch import emit
 from lossc.grammar.library import named, names
 from tests.compiler.torch_support import loss_of
 
@@ -90,3 +94,16 @@ def test_hyperparameters_without_a_default_get_a_value_of_their_role() -> None:
     """The self-test must pass something."""
     loss = Loss(param("a") * F, params=(loss_of(param("a") * F, a=None).params[0],))
     assert golden(loss).hyperparameters == {"a": 1.25}
+
+
+@pytest.mark.parametrize("name", ["cross_entropy", "bce", "brier", "sparse_lsr"])
+@pytest.mark.parametrize("eps", ["none", "add", "clamp"])
+@pytest.mark.parametrize("from_logits", [True, False])
+def test_files_of_every_policy_test_themselves(
+    name: str, eps: str, from_logits: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The golden values are those of the loss as the policies have it, and for models that give probabilities too."""
+    source = emit(named(name), options=Options(eps=eps, from_logits=from_logits))
+    (tmp_path / "emitted.py").write_text(source, encoding="utf-8")
+    runpy.run_path(str(tmp_path / "emitted.py"), run_name="__main__")
+    assert "values and gradients equal the reference" in capsys.readouterr().out
