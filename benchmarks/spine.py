@@ -73,13 +73,15 @@ def in_process(repeats: int) -> list[tuple[str, float, str]]:
     """Rows of (what, seconds, budget) for warm calls."""
     import lossc
     from lossc.compiler.targets import emit
+    from lossc.compiler.targets.options import Options
 
     fifty = lossc.parse(FIFTY, params={"delta": 1.0})
     thirty = lossc.parse(THIRTY, params={"delta": 1.0})
+    plain = Options(fused=False)
     fifty.canonicalize(), fifty.grad("f"), emit(fifty)
 
     def whole() -> None:
-        emit(lossc.parse(FIFTY, params={"delta": 1.0}), selftest=False)  # the passes are part of emit
+        emit(lossc.parse(FIFTY, params={"delta": 1.0}), selftest=False, options=plain)  # the passes are part of emit
 
     size = fifty.body.tree_size
     return [
@@ -87,9 +89,14 @@ def in_process(repeats: int) -> list[tuple[str, float, str]]:
         (f"canonicalize ({thirty.body.tree_size} nodes)", median(thirty.canonicalize, repeats), "< 1 ms for 30 nodes"),
         (f"canonicalize ({size} nodes)", median(fifty.canonicalize, repeats), ""),
         (f"dL/df in closed form, canonical ({size} nodes)", median(lambda: fifty.grad("f"), repeats), ""),
-        (f"emit torch, without self-test ({size} nodes)", median(lambda: emit(fifty, selftest=False), repeats), ""),
+        (
+            f"emit torch, the plain form, without self-test ({size} nodes)",
+            median(lambda: emit(fifty, selftest=False, options=plain), repeats),
+            "",
+        ),
+        (f"emit torch, the fused form too ({size} nodes)", median(lambda: emit(fifty, selftest=False), repeats), ""),
         (f"emit torch, with its golden values ({size} nodes)", median(lambda: emit(fifty), max(3, repeats // 10)), ""),
-        (f"parse + canonicalize + emit ({size} nodes)", median(whole, repeats), "< 5 ms"),
+        (f"parse + canonicalize + emit the plain form ({size} nodes)", median(whole, repeats), "< 5 ms"),
     ]
 
 
