@@ -285,6 +285,20 @@ def leaves(root: Expr, op: str) -> list[Expr]:
     return [n for n in postorder(root) if n.op == op]
 
 
+def live_nodes(*roots: Expr) -> set[Expr]:
+    """The nodes under the roots that an argument of the loss, y or f, enters: the others are numbers at run time."""
+    out: set[Expr] = set()
+    for here in postorder(*roots):
+        if here.op == ARG or any(a in out for a in here.args):
+            out.add(here)
+    return out
+
+
+def is_live(root: Expr) -> bool:
+    """Whether y or f enters."""
+    return any(n.op == ARG for n in postorder(root))
+
+
 def dag_size(*roots: Expr) -> int:
     """Distinct nodes: what a compiled form computes."""
     return len(postorder(*roots))

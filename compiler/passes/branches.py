@@ -15,7 +15,21 @@ from lossc.compiler import ops
 from lossc.compiler.errors import LosscError
 from lossc.compiler.evaluate import evaluate_all
 from lossc.compiler.facts import Facts
-from lossc.compiler.ir import ARG, CONST, LEAF_OPS, PARAM, Expr, coef, const, node, postorder, rebuild, substitute
+from lossc.compiler.ir import (
+    ARG,
+    CONST,
+    LEAF_OPS,
+    PARAM,
+    Expr,
+    coef,
+    const,
+    is_live,
+    live_nodes,
+    node,
+    postorder,
+    rebuild,
+    substitute,
+)
 from lossc.compiler.loss import Loss, varies
 from lossc.compiler.roles import ROLES
 
@@ -29,7 +43,7 @@ _CLASSES = 3
 
 def mask_branch(branch: Expr, condition: Expr, taken_if: bool, loss: Loss, facts: Facts) -> Expr:
     """The branch, equal wherever `condition` is `taken_if`, and with finite slopes everywhere else."""
-    if not _lives(condition) or tame(branch, facts) or is_masked(branch, condition):
+    if not is_live(condition) or tame(branch, facts) or is_masked(branch, condition):
         return branch
     atoms = _atoms(branch, condition)
     safe = _safe_point(branch, atoms, loss, facts)
@@ -55,11 +69,6 @@ def _choose(condition: Expr, taken_if: bool, used: Expr, safe: Expr) -> Expr:
     return node("where", condition, used, safe) if taken_if else node("where", condition, safe, used)
 
 
-def _lives(x: Expr) -> bool:
-    """Whether y or f enters: else the condition is a plain Python bool, and the other branch leaves no trace."""
-    return any(n.op == ARG for n in postorder(x))
-
-
 # -- what is tame -----------------------------------------------------------------------------------------------------
 
 _SAME_GROWTH = frozenset({
@@ -76,11 +85,9 @@ def tame(branch: Expr, facts: Facts) -> bool:
     Bounds how fast each node grows in its inputs: up to their square, so that slopes grow no faster than the inputs.
     """
     growth: dict[Expr, float] = {}
-    live: set[Expr] = set()
+    live = live_nodes(branch)
     for here in postorder(branch):
         growth[here] = 1.0 if here.op == ARG else 0.0
-        if here.op == ARG or any(a in live for a in here.args):
-            live.add(here)
         if here in live and here.args:
             inner = [growth[a] for a in here.args if ops.kind_of(a) == ops.REAL_KIND]
             growth[here] = _growth(here, inner, facts)
@@ -121,7 +128,7 @@ def _guarded_growth(here: Expr, inner: list[float], facts: Facts) -> float:
     if here.op == "log1p":
         return 0.0 if last.total and last.lo >= LEAST - 1 else _WILD
     if here.op == "div":
-        numbers_only = not _lives(here.args[1])
+        numbers_only = not is_live(here.args[1])
         return inner[0] if numbers_only or (away and inner[1] <= 1) else _WILD
     if here.op == "aq":
         return inner[0] if inner[1] <= 1 else _WILD
@@ -144,7 +151,7 @@ def _atoms(branch: Expr, condition: Expr) -> list[Expr]:
             continue
         seen.add(here)
         along_classes = here.op not in LEAF_OPS and ops.record(here).axis in (ops.REDUCE, ops.MAP)
-        if here.op == ARG or (along_classes and _lives(here)):
+        if here.op == ARG or (along_classes and is_live(here)):
             out[here] = None
         else:
             stack.extend(reversed(here.args))
@@ -213,9 +220,9 @@ def _mask_operands(branch: Expr, condition: Expr, taken_if: bool, facts: Facts) 
     done: dict[Expr, Expr] = {}
     for here in postorder(branch):
         args = [done[a] for a in here.args]
-        if here.op in _HARMLESS and _lives(here) and not tame(node(here.op, *here.args), facts):
+        if here.op in _HARMLESS and is_live(here) and not tame(node(here.op, *here.args), facts):
             index, value = _HARMLESS[here.op]
-            if _lives(args[index]):
+            if is_live(args[index]):
                 args[index] = _choose(condition, taken_if, args[index], const(value))
         done[here] = rebuild(here, args)
     return done[branch]

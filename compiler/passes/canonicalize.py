@@ -10,7 +10,7 @@ the identities of every operator, under the facts that the roles state. What it 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from lossc.compiler.facts import Facts
 from lossc.compiler.ir import CONST, LEAF_OPS, ONE, TWO, Expr, const, fold, node, postorder, rebuild
@@ -39,16 +39,26 @@ def canonical_expr(root: Expr, facts: Facts) -> Expr:
 
     A formula whose exact numbers outgrow the limit of literals where nothing can be left unfolded is returned as it is.
     """
-    try:
-        return polish(_Canonicalizer(facts).run(root))
-    except TooLong:
-        return root
+    return canonical_exprs([root], facts)[0]
+
+
+def canonical_exprs(roots: Iterable[Expr], facts: Facts) -> list[Expr]:
+    """The canonical form of each of many expressions; what they share is worked on once."""
+    canonicalizer = _Canonicalizer(facts)
+    return [canonicalizer.of(root) for root in roots]
 
 
 class _Canonicalizer:
     def __init__(self, facts: Facts) -> None:
         self.facts = facts
         self.done: dict[Expr, Expr] = {}
+
+    def of(self, root: Expr) -> Expr:
+        """The canonical form, or the expression itself where its numbers grow too long."""
+        try:
+            return polish(self.run(root))
+        except TooLong:
+            return root
 
     def run(self, root: Expr) -> Expr:
         order = postorder(root)

@@ -14,7 +14,19 @@ from operator import or_
 
 from lossc.compiler import ops
 from lossc.compiler.facts import Facts
-from lossc.compiler.ir import ARG, CONST, LEAF_OPS, Expr, const, fold, is_writable, node, postorder, rebuild, substitute
+from lossc.compiler.ir import (
+    CONST,
+    LEAF_OPS,
+    Expr,
+    const,
+    fold,
+    is_writable,
+    live_nodes,
+    node,
+    postorder,
+    rebuild,
+    substitute,
+)
 from lossc.compiler.passes.rewrite import Applied
 
 
@@ -24,10 +36,7 @@ def without_needless_abs(root: Expr, facts: Facts) -> tuple[Expr, list[Applied]]
         return root, []
     root = _squares_inside(root, facts)
     order = postorder(root)
-    live: set[Expr] = set()
-    for here in order:
-        if here.op == ARG or any(a in live for a in here.args):
-            live.add(here)
+    live = live_nodes(root)
     sizes = [n for n in order if n.op == "abs" and n in live]
     bits = {size: 1 << i for i, size in enumerate(sizes)}
     parity: dict[Expr, _Parity] = {}

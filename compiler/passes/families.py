@@ -11,7 +11,7 @@ from fractions import Fraction
 from functools import lru_cache
 
 from lossc.compiler.facts import Facts
-from lossc.compiler.ir import ARG, CONST, ONE, ZERO, Expr, const, postorder
+from lossc.compiler.ir import CONST, ONE, ZERO, Expr, const, is_live, postorder
 from lossc.compiler.loss import varies
 from lossc.compiler.ops import call
 from lossc.compiler.passes.canonical.sums import is_sum, signed_parts
@@ -69,17 +69,13 @@ def added(parts: Iterable[tuple[Expr, int]]) -> Expr:
     return ZERO if out is None else out
 
 
-def _depends(x: Expr) -> bool:
-    return any(n.op == ARG for n in postorder(x))
-
-
 # -- squares: V19, V21, V22, V32 --------------------------------------------------------------------------------------
 
 
 def square_root(x: Expr, facts: Facts) -> Expr | None:
     """r with x = r^2, if x is a product with an even power of y or f in it, and other factors that are not negative."""
     coefficient, found = factors(x)
-    if coefficient <= 0 or not any(n % 2 == 0 and n > 0 and _depends(b) for b, n in found.items()):
+    if coefficient <= 0 or not any(n % 2 == 0 and n > 0 and is_live(b) for b, n in found.items()):
         return None
     root: Factors = {}
     rest: Factors = {}
@@ -158,8 +154,8 @@ def quotient_of_square(here: Expr, facts: Facts) -> Expr | None:
             continue
         ratio = canonical_expr(root, facts)  # r, with c + k b^2 = c (1 + r^2)
         c, inner = factors(ratio)
-        for base in [b for b, n in inner.items() if n == 1 and _depends(b)]:
-            if found.get(base, 0) not in (1, 2) or any(_depends(b) for b in inner if b is not base):
+        for base in [b for b, n in inner.items() if n == 1 and is_live(b)]:
+            if found.get(base, 0) not in (1, 2) or any(is_live(b) for b in inner if b is not base):
                 continue
             n = found[base]
             others = {b: k for b, k in found.items() if b is not base and b is not total}
@@ -182,7 +178,7 @@ def _exponent(part: Expr, facts: Facts) -> Expr | None:
         return None
     rest = multiplied(coefficient, {b: n for b, n in found.items() if b not in grown})
     if not grown:
-        return None if _depends(rest) else call("log", rest)
+        return None if is_live(rest) else call("log", rest)
     return grown[0].args[0] if rest is ONE else grown[0].args[0] + call("log", rest)
 
 

@@ -23,7 +23,6 @@ from lossc.compiler import ops
 from lossc.compiler.facts import Facts
 from lossc.compiler.interval import TINY, Interval, up
 from lossc.compiler.ir import (
-    ARG,
     CONST,
     HALF,
     LEAF_OPS,
@@ -32,6 +31,8 @@ from lossc.compiler.ir import (
     ZERO,
     Expr,
     F,
+    is_live,
+    live_nodes,
     node,
     postorder,
     rebuild,
@@ -140,7 +141,7 @@ def _power(x: Expr, p: Expr) -> Cure:
         return at, ZERO, (call("where", at, ONE, x), p)
     steep = call("where", call("lt", call("abs", call("abs", p - 1) - HALF), HALF), x, ONE)
     value = ZERO
-    if _lives(p):
+    if is_live(p):
         value = call("where", call("eq", p, ZERO), ONE, ZERO)
         flat = x if _depends_on_f(p) else ZERO
         steep = call("where", call("eq", p, ZERO), flat, steep)
@@ -148,10 +149,6 @@ def _power(x: Expr, p: Expr) -> Cure:
             steep = call("where", call("lt", p, ZERO), ONE, x)
     at = call("eq", steep, ZERO)
     return at, value, (call("where", at, ONE, x), p)
-
-
-def _lives(x: Expr) -> bool:
-    return any(n.op == ARG for n in postorder(x))
 
 
 def _depends_on_f(x: Expr) -> bool:
@@ -243,12 +240,11 @@ def _rewrite_live(
 ) -> tuple[Expr, list[Applied]]:
     """Bottom-up, apply `step` to every operation that y or f enters, or to those in `only`; it names its rules."""
     done: dict[Expr, Expr] = {}
-    live: set[Expr] = set()
+    live = live_nodes(root)
     applied: list[Applied] = []
     for here in postorder(root):
         made = rebuild(here, (done[a] for a in here.args))
-        if here.op == ARG or any(a in live for a in here.args):
-            live.add(here)
+        if here in live:
             found = step(made) if here.op not in LEAF_OPS and (only is None or here in only) else None
             if found is not None:
                 rules, made = found

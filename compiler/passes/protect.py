@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from lossc.compiler.ir import ARG, CONST, ONE, ZERO, Expr, const, node, postorder, rebuild
+from lossc.compiler.ir import CONST, ONE, ZERO, Expr, const, is_live, live_nodes, node, postorder, rebuild
 from lossc.compiler.loss import Loss
 from lossc.compiler.ops import call
 from lossc.compiler.passes.branches import LEAST
@@ -25,12 +25,11 @@ def protected(loss: Loss, policy: str) -> tuple[Loss, list[Applied]]:
     """The loss with `policy` ("add" or "clamp") at every edge that y or f can reach."""
     keeper = _Keeper(loss, policy)
     done: dict[Expr, Expr] = {}
-    live: set[Expr] = set()
+    live = live_nodes(loss.body)
     applied: list[Applied] = []
     for here in postorder(loss.body):
         made = rebuild(here, (done[a] for a in here.args))
-        if here.op == ARG or any(a in live for a in here.args):
-            live.add(here)
+        if here in live:
             kept = keeper.apply(here, made)
             if kept is not made:
                 applied.append(Applied("G8" if here.op in ("div", "pow") else "G9", here))
@@ -123,7 +122,7 @@ class _Keeper:
 
     def quotient(self, written: Expr, made: Expr) -> Expr:
         a, b = made.args
-        if written in self.harmless or not _lives(b):
+        if written in self.harmless or not is_live(b):
             return made
         b = self._unprotected(b)
         if self.facts.surely_nonzero(b):
@@ -143,7 +142,7 @@ class _Keeper:
 
     def power(self, written: Expr, made: Expr) -> Expr:
         x, p = made.args
-        if not _lives(x):
+        if not is_live(x):
             return made
         x = self._unprotected(x)
         signed, safe = not self.facts.nonnegative(x), self.facts.surely_nonzero(x)
@@ -174,10 +173,6 @@ def _with_least_size(x: Expr) -> Expr:
     if x.op == "where" and x.args[0] is call("lt", call("abs", x.args[2]), EPS):
         return x
     return call("where", call("lt", call("abs", x), EPS), call("where", call("lt", x, ZERO), -EPS, EPS), x)
-
-
-def _lives(x: Expr) -> bool:
-    return any(n.op == ARG for n in postorder(x))
 
 
 def _holes(body: Expr, facts: GuardFacts) -> set[Expr]:

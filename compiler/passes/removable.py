@@ -18,7 +18,7 @@ from fractions import Fraction
 from functools import reduce
 
 from lossc.compiler import ops
-from lossc.compiler.ir import ARG, CONST, ONE, ZERO, Expr, F, const, is_writable, node, postorder, substitute
+from lossc.compiler.ir import CONST, ONE, ZERO, Expr, F, const, is_live, is_writable, node, postorder, substitute
 from lossc.compiler.ops import call
 from lossc.compiler.passes.series import Expansion, Series, divided, order, product
 
@@ -92,7 +92,7 @@ class Filler:
         for x in among:
             if sum(e.work for e in self._expansions.values()) > _MOST_WORK or x.tree_size > _LARGEST:
                 break
-            found = expansion.of_factor(x) if _lives(x) else None
+            found = expansion.of_factor(x) if is_live(x) else None
             if found is not None and 0 < order(found[0]) < len(found[0]):
                 out.append((x, *found))
         return out
@@ -132,10 +132,6 @@ def _joined(above: list[Expr], below: list[Expr]) -> Expr:
     top = reduce(lambda a, b: a * b, above) if above else ONE
     out = top / reduce(lambda a, b: a * b, below) if below else top
     return out if sign > 0 else -out
-
-
-def _lives(x: Expr) -> bool:
-    return any(n.op == ARG for n in postorder(x))
 
 
 # -- G8: signs ---------------------------------------------------------------------------------------------------------
@@ -231,10 +227,10 @@ _LOGS = ("log", "log2", "log10", "log1p")
 def _logarithm(here: Expr, nonzero: Nonzero) -> Expr | None:
     """A factor that vanishes, times a logarithm that grows there: the product is 0."""
     above, below = factors(here)
-    if any(_lives(x) and not nonzero(x) for x in below):
+    if any(is_live(x) and not nonzero(x) for x in below):
         return None
     for x in above:
-        if x.op not in _LOGS or not _lives(x):
+        if x.op not in _LOGS or not is_live(x):
             continue
         for u in _inside(x):
             if nonzero(u) or not any(_vanishes_with(y, u) for y in above if y is not x):
@@ -251,7 +247,7 @@ def _harmless_logarithm(logarithm: Expr, at: Expr) -> Expr:
     if logarithm.op == "log1p":
         return node("log1p", call("where", at, ZERO, x))
     above, below = factors(x)
-    above, below = ([call("where", at, ONE, y) if _lives(y) else y for y in side] for side in (above, below))
+    above, below = ([call("where", at, ONE, y) if is_live(y) else y for y in side] for side in (above, below))
     return node(logarithm.op, _joined(above, below))
 
 
@@ -261,7 +257,7 @@ def _inside(logarithm: Expr) -> list[Expr]:
     if logarithm.op == "log1p":
         return [ONE - x.args[0]] if x.op == "neg" else [x + 1, ONE + x]
     above, _ = factors(x)
-    return [_base(y) for y in above if _lives(y)]
+    return [_base(y) for y in above if is_live(y)]
 
 
 def _base(x: Expr) -> Expr:

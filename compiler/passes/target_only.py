@@ -18,7 +18,6 @@ from dataclasses import dataclass, field
 from lossc.compiler import ops
 from lossc.compiler.facts import Facts
 from lossc.compiler.ir import (
-    ARG,
     HALF,
     LEAF_OPS,
     ONE,
@@ -28,6 +27,7 @@ from lossc.compiler.ir import (
     Y,
     const,
     fold,
+    is_live,
     param,
     postorder,
     rebuild,
@@ -61,7 +61,7 @@ def per_class_terms(loss: Loss) -> Expr | None:
     terms, rest = _opened(loss)
     facts = Facts(loss)
     rest = canonical_expr(rest, facts)
-    if any(n.op == ARG for n in postorder(rest)):
+    if is_live(rest):
         return None
     return canonical_expr(plus(terms, ZERO if rest is ZERO else rest / CLASSES), facts)
 

@@ -19,10 +19,24 @@ from lossc.compiler.cost import cost
 from lossc.compiler.errors import LossTypeError
 from lossc.compiler.evaluate import evaluate_all
 from lossc.compiler.facts import Facts
-from lossc.compiler.ir import ARG, CONST, ONE, PARAM, ZERO, Expr, F, Y, const, node, postorder, rebuild, substitute
+from lossc.compiler.ir import (
+    CONST,
+    ONE,
+    PARAM,
+    ZERO,
+    Expr,
+    F,
+    Y,
+    const,
+    live_nodes,
+    node,
+    postorder,
+    rebuild,
+    substitute,
+)
 from lossc.compiler.loss import CLASSWISE, Loss, varies
 from lossc.compiler.ops import call
-from lossc.compiler.passes.canonicalize import canonical_expr
+from lossc.compiler.passes.canonicalize import canonical_expr, canonical_exprs
 from lossc.compiler.passes.differentiate import gradient
 from lossc.compiler.passes.domain import Condition, conditions, unimplied
 from lossc.compiler.passes.guard import CURES, GuardFacts
@@ -42,10 +56,10 @@ def closed_form(stages: Stages) -> Expr | None:
     The derivative of a sample's loss (summed over its classes), with the slopes at kinks and singular points that the
     guarded loss has. None where an operator has no closed form, or the gradient would be too large.
     """
-    forms = [stages.guarded]
-    if not any(one.rule.startswith("G") for one in stages.applied):
-        forms = [stages.linked, stages.stable, stages.guarded]  # no guard and no policy has a say in the slopes
-    found = dict.fromkeys(slope for form in forms for slope in _slopes(form))
+    forms = {stages.guarded.body: stages.guarded}
+    if not any(one.rule.startswith("G") for one in stages.applied):  # no guard and no policy has a say in the slopes
+        forms = {one.body: one for one in (stages.linked, stages.stable, stages.guarded)}
+    found = dict.fromkeys(slope for form in forms.values() for slope in _slopes(form))
     best = _best(stages.guarded, [slope for slope in found if always_defined(slope, stages.guarded)])
     return None if best is None else aligned(lower(stages.guarded.with_body(best)).body, stages.guarded)
 
@@ -53,13 +67,14 @@ def closed_form(stages: Stages) -> Expr | None:
 def value_only(root: Expr) -> Expr:
     """The same value without what guards do for the slope: nothing is differentiated in a fused kernel."""
     done: dict[Expr, Expr] = {}
-    for here in postorder(decided(root)):
+    settled = decided(root)
+    for here in postorder(settled):
         made = rebuild(here, (done[a] for a in here.args))
         if made.op == "where" and made.args[2].op in CURES:
             at, value, _ = CURES[made.args[2].op][1](*made.args[2].args)
             made = made.args[2] if (at, value) == made.args[:2] else made
         done[here] = made
-    return done[decided(root)]
+    return done[settled]
 
 
 def in_parts(root: Expr) -> Expr:
@@ -103,20 +118,25 @@ def _slopes(loss: Loss) -> list[Expr]:
 def aligned(slope: Expr, loss: Loss) -> Expr:
     """The gradient with what the loss computes anyway in the loss's own form, a sign apart at most: y - f for f - y."""
     facts = Facts(loss)
-    known = {canonical_expr(n, facts): n for n in postorder(value_only(loss.body)) if n.args and _is_live(n)}
+    ours, theirs = _parts(value_only(loss.body)), _parts(slope)
+    known = dict(zip(canonical_exprs(ours, facts), ours, strict=True))
+    forms = dict(zip(theirs, canonical_exprs(theirs, facts), strict=True))
+    turned = dict(zip(theirs, canonical_exprs((-n for n in theirs), facts), strict=True))
     done: dict[Expr, Expr] = {}
     for here in postorder(slope):
         made = rebuild(here, (done[a] for a in here.args))
-        if here.args and ops.kind_of(here) == ops.REAL_KIND and _is_live(here):
-            same = known.get(canonical_expr(here, facts))
-            turned = None if same is not None else known.get(canonical_expr(-here, facts))
-            made = same if same is not None else made if turned is None else -turned
+        if here in forms and forms[here] in known:
+            made = known[forms[here]]
+        elif here in forms and turned[here] in known:
+            made = -known[turned[here]]
         done[here] = _sign_outside(made)
     return done[slope]
 
 
-def _is_live(here: Expr) -> bool:
-    return ops.kind_of(here) == ops.REAL_KIND and any(n.op == ARG for n in postorder(here))
+def _parts(root: Expr) -> list[Expr]:
+    """The operations under the root that have a value for each element."""
+    live = live_nodes(root)
+    return [n for n in postorder(root) if n.args and n in live and ops.kind_of(n) == ops.REAL_KIND]
 
 
 def _sign_outside(here: Expr) -> Expr:

@@ -62,11 +62,8 @@ def arguments(form: Form) -> str:
     if not form.classwise:
         return _ELEMENTWISE_ARGUMENTS.strip("\n")
     what = "The target (one value a class, or class indices), the input, and its class axis."
-    what = (
-        what
-        if form.labels
-        else "The target and the input, as floating-point tensors of one shape, and their class axis."
-    )
+    if not form.labels:
+        what = "The target and the input, as floating-point tensors of one shape, and their class axis."
     text = _CLASSWISE_ARGUMENTS.strip("\n").replace("{what}", what)
     return text + (_CLASS_INDICES if form.labels else _ONE_SHAPE).rstrip("\n")
 
