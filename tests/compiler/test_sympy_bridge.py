@@ -50,6 +50,14 @@ def test_nothing_is_evaluated_on_the_way_in(root: Expr) -> None:
     assert back.op == ("pow" if root.op == "square" else root.op)
 
 
+@pytest.mark.parametrize("root", [node("pow", node("e"), const(-1)), F * node("sqrt", node("e")) / node("e")], ids=repr)
+def test_powers_of_e_are_exponentials(root: Expr) -> None:
+    """1/e and exp(-1) have one canonical form, so that SymPy's way of writing it makes no difference."""
+    bridge = Bridge([root])
+    facts = Facts(Loss(root))
+    assert canonical_expr(bridge.from_sympy(bridge.to_sympy(root)), facts) is canonical_expr(root, facts)
+
+
 def test_symbols_carry_no_user_text() -> None:
     """SymPy pastes symbol names into code that it executes (sympy#24990): a name of the user never gets there."""
     nasty = param("__import__('os').getpid()")

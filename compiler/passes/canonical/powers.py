@@ -7,7 +7,7 @@ from fractions import Fraction
 
 from lossc.compiler.facts import Facts
 from lossc.compiler.ir import CONST, HALF, ONE, ZERO, Expr, const, node
-from lossc.compiler.passes.canonical.products import MAX_POWER, Product, is_power
+from lossc.compiler.passes.canonical.products import MAX_POWER, Product, exponent_of, is_power
 from lossc.compiler.passes.canonical.sums import fits, negate, scale, sign_normal, split_coefficient
 
 
@@ -42,10 +42,8 @@ def _symbolic_power(base: Expr, exponent: Expr, facts: Facts) -> Expr:
         return ONE
     if base is ZERO and facts.positive(exponent) and facts.total(exponent):
         return ZERO
-    if base.op == "e":
-        return _exponential(exponent, facts)
-    if base.op == "exp":
-        return _exponential(product(facts, (base.args[0], 1), (exponent, 1)), facts)
+    if (inner := exponent_of(base)) is not None:
+        return _exponential(product(facts, (inner, 1), (exponent, 1)), facts)
     return node("pow", base, exponent)
 
 
@@ -83,8 +81,8 @@ def _fractional_power(base: Expr, exponent: Expr, facts: Facts) -> Expr:
     p = exponent.number
     if base is ONE or (base is ZERO and p > 0):
         return base
-    if base.op == "exp":
-        return _exponential(product(facts, (base.args[0], 1), (exponent, 1)), facts)
+    if (grown := exponent_of(base)) is not None:
+        return _exponential(product(facts, (grown, 1), (exponent, 1)), facts)
     if base.op == "abs" and p.denominator == 1 and p % 2 == 0:
         return node("pow", base.args[0], exponent)
     if base.op == "pow" and base.args[1].op == CONST:
@@ -105,8 +103,8 @@ def root(x: Expr, facts: Facts) -> Expr:
     outside, inside = _square_part(c)
     if base is ONE:
         return const(outside) if inside == 1 else node("sqrt", x)
-    if base.op == "exp":
-        grown = _exponential(product(facts, (base.args[0], 1), (HALF, 1)), facts)
+    if (exponent := exponent_of(base)) is not None:
+        grown = _exponential(product(facts, (exponent, 1), (HALF, 1)), facts)
         return product(facts, (const(outside), 1), (grown, 1)) if inside == 1 else node("sqrt", x)
     if inside == 1 and (size := _even_root(base, facts)) is not None:
         return product(facts, (const(outside), 1), (size, 1))

@@ -28,6 +28,11 @@ class _Count(NamedTuple):
     under: bool
 
 
+def exponent_of(here: Expr) -> Expr | None:
+    """x where `here` is exp(x), as e is exp(1); else None."""
+    return here.args[0] if here.op == "exp" else ONE if here.op == "e" else None
+
+
 class Product:
     """coefficient * Π base^(above - below) * exp(exponent), in the making."""
 
@@ -85,8 +90,8 @@ class Product:
             self.powers[base] = old._replace(up=old.up + count) if n > 0 else old._replace(down=old.down + count)
 
     def _base(self, here: Expr, up: int, down: int, under: bool) -> None:
-        if here.op == "exp":
-            self.exponents.append((here.args[0], up - down))
+        if (exponent := exponent_of(here)) is not None:
+            self.exponents.append((exponent, up - down))
             return
         if is_sum(here):
             sign, here = sign_normal(here, self.facts)
@@ -131,7 +136,7 @@ class Product:
 
         grown = apply("exp", (total_sum(self.facts, *self.exponents),), self.facts)
         self.exponents = []
-        if grown.op == "exp":
+        if exponent_of(grown) is not None:
             self.powers[grown] = _Count(1, 0, False)
         else:
             self.put(grown, 1, 0)
