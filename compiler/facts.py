@@ -69,7 +69,7 @@ class Facts:
         if here.op == CONST:
             return _constant(here)
         if here.op == ARG:
-            return ROLES[self._roles[here.name]].range
+            return ROLES[self._roles.get(here.name, "real")].range
         if here.op == PARAM:
             return ROLES[self._params.get(here.name, "real")].range
         if here.op == COEF:

@@ -49,6 +49,12 @@ def _sum_interval(x: Interval) -> Interval:
     return Interval(x.lo if x.lo >= 0 else -INF, x.hi if x.hi <= 0 else INF, x.total)
 
 
+_NP_SHIFTED = "({0} - np.max({0}, axis=axis, keepdims=True))"
+_NP_SOFTMAX = f"(np.exp({_NP_SHIFTED}) / np.sum(np.exp({_NP_SHIFTED}), axis=axis, keepdims=True))"
+_NP_LOG_SOFTMAX = f"({_NP_SHIFTED} - np.log(np.sum(np.exp({_NP_SHIFTED}), axis=axis, keepdims=True)))"
+"""Of plain NumPy calls, which a printer takes apart and shares: scipy's own functions cost ten times as much a call."""
+
+
 # The tables below are laid out by hand.
 # fmt: off
 CLASSWISE = (
@@ -86,7 +92,8 @@ CLASSWISE = (
         interval=lambda x: Interval(iv.down(x.lo, 4), INF, x.total), curvature="convex", monotone=(1,),
         lower={
             "torch": "torch.logsumexp({0}, dim=dim, keepdim=True)",
-            "numpy": "special.logsumexp({0}, axis=axis, keepdims=True)",
+            "numpy": "np.max({0}, axis=axis, keepdims=True) + "
+                     "np.log(np.sum(np.exp({0} - np.max({0}, axis=axis, keepdims=True)), axis=axis, keepdims=True))",
         }, cost=20,
     ),
     OpRecord(
@@ -95,7 +102,7 @@ CLASSWISE = (
         partials=lambda x: (call("softmax", x), -call("softmax", x)),
         centre=lambda x: call("logsumexp_c", x),
         interval=lambda x: Interval(TINY, 1.0, x.total),
-        lower={"torch": "torch.softmax({0}, dim=dim)", "numpy": "special.softmax({0}, axis=axis)"}, cost=22,
+        lower={"torch": "torch.softmax({0}, dim=dim)", "numpy": _NP_SOFTMAX}, cost=22,
     ),
     OpRecord(
         name="log_softmax", args=("x",), doc="log(softmax(x)), stable", axis=MAP, aliases=("logsoftmax",),
@@ -103,7 +110,7 @@ CLASSWISE = (
         partials=lambda x: (ONE, const(-1)),
         centre=lambda x: call("logsumexp_c", x),
         interval=lambda x: Interval(-INF, 0.0, x.total),
-        lower={"torch": "torch.log_softmax({0}, dim=dim)", "numpy": "special.log_softmax({0}, axis=axis)"}, cost=22,
+        lower={"torch": "torch.log_softmax({0}, dim=dim)", "numpy": _NP_LOG_SOFTMAX}, cost=22,
     ),
     OpRecord(
         name="cosoftmax", args=("x",), doc="1 - softmax(x), accurate where softmax(x) is near 1", axis=MAP,
@@ -114,8 +121,8 @@ CLASSWISE = (
         lower={
             "torch": "torch.where(torch.softmax({0}, dim=dim) > 0.5, torch.sum(torch.where(torch.softmax({0}, dim=dim) > 0.5, 0.0, "
                      "torch.softmax({0}, dim=dim)), dim=dim, keepdim=True), 1.0 - torch.softmax({0}, dim=dim))",
-            "numpy": "np.where(special.softmax({0}, axis=axis) > 0.5, np.sum(np.where(special.softmax({0}, axis=axis) > 0.5, 0.0, "
-                     "special.softmax({0}, axis=axis)), axis=axis, keepdims=True), 1.0 - special.softmax({0}, axis=axis))",
+            "numpy": f"np.where({_NP_SOFTMAX} > 0.5, np.sum(np.where({_NP_SOFTMAX} > 0.5, 0.0, {_NP_SOFTMAX}), "
+                     f"axis=axis, keepdims=True), 1.0 - {_NP_SOFTMAX})",
         }, cost=30,
     ),
     OpRecord(
@@ -131,10 +138,10 @@ CLASSWISE = (
                      "torch.log_softmax({0}, dim=dim)), dim=dim, keepdim=True), "
                      "torch.log1p(-torch.exp(torch.where(torch.log_softmax({0}, dim=dim) > -0.6931471805599453, -1.0, "
                      "torch.log_softmax({0}, dim=dim)))))",
-            "numpy": "np.where(special.log_softmax({0}, axis=axis) > -0.6931471805599453, "
-                     "special.logsumexp(np.where(special.log_softmax({0}, axis=axis) > -0.6931471805599453, -np.inf, "
-                     "special.log_softmax({0}, axis=axis)), axis=axis, keepdims=True), "
-                     "np.log1p(-np.exp(np.minimum(special.log_softmax({0}, axis=axis), -0.6931471805599453))))",
+            "numpy": f"np.where({_NP_LOG_SOFTMAX} > -0.6931471805599453, "
+                     f"special.logsumexp(np.where({_NP_LOG_SOFTMAX} > -0.6931471805599453, -np.inf, "
+                     f"{_NP_LOG_SOFTMAX}), axis=axis, keepdims=True), "
+                     f"np.log1p(-np.exp(np.minimum({_NP_LOG_SOFTMAX}, -0.6931471805599453))))",
         }, cost=60,
     ),
 )

@@ -1,8 +1,8 @@
 """Defence in depth: emitted Python is checked, node by node, against what the printer can write, before it is run here.
 
 The printer writes code from the IR alone, so nothing else should ever come out; this says so again from the other end.
-Allowed are plain definitions, arithmetic, and calls of a short list of names. No imports but torch and the standard
-library's math, no attribute that begins with an underscore, no lambda, no comprehension over anything.
+Allowed are plain definitions, arithmetic, and calls of a short list of names. No imports but torch, NumPy,
+scipy.special and the standard library's math, no attribute that begins with an underscore, no lambda, no comprehension over anything.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from lossc.compiler.targets.inplace import METHODS
 
 IMPORTS = frozenset({
     "from __future__ import annotations", "import math", "from typing import Any", "import torch",
-    "from torch import Tensor, nn",
+    "from torch import Tensor, nn", "import numpy as np", "from scipy import special",
 })  # fmt: skip
 
 _NAMES = frozenset({
@@ -36,12 +36,13 @@ _TORCH = frozenset({
     "torch.is_autocast_enabled", "torch.is_grad_enabled", "torch.isfinite", "torch.log", "torch.logsumexp",
     "torch.mean", "torch.movedim", "torch.mul", "torch.ones_like", "torch.softmax", "torch.squeeze", "torch.sum",
     "torch.tensor", "torch.where", "torch.zeros", "torch.zeros_like", "math.copysign", "math.log2", "math.pow",
+    "np.asarray", "np.broadcast_to", "np.sum", "np.vdot",
 })  # fmt: skip
 _VALUES = frozenset({
     "torch.autograd.Function", "torch.autograd.forward_ad.unpack_dual", "torch.bfloat16", "torch.bool",
     "torch.contiguous_format", "torch.dtype", "torch.float16", "torch.float32", "torch.float64", "torch.int16",
     "torch.int32", "torch.int64", "torch.jit", "math.inf", "math.nan",
-    "math.pi", "math.e", "nn.Module", "nn.Parameter",
+    "math.pi", "math.e", "nn.Module", "nn.Parameter", "np.inf", "np.pi", "np.e",
 })  # fmt: skip
 _ATTRIBUTES = frozenset({
     "__name__", "apply", "device", "dtype", "grad", "min", "requires_grad", "saved_tensors", "settings", "shape",
@@ -62,8 +63,9 @@ _NODES: tuple[type[ast.AST], ...] = (
 @cache
 def allowed_calls() -> frozenset[str]:
     """Dotted names that emitted code may call: those of the operator records, and the few of the frame around them."""
-    text = " ".join(t for r in ops.OPS.values() for key in ("torch", "fused", "math") for t in [r.lower.get(key, "")])
-    return _TORCH | frozenset(re.findall(r"\b((?:torch|math)(?:\.\w+)+)\(", text))
+    keys = ("torch", "fused", "numpy", "math")
+    text = " ".join(t for r in ops.OPS.values() for key in keys for t in [r.lower.get(key, "")])
+    return _TORCH | frozenset(re.findall(r"\b((?:torch|math|np|special)(?:\.\w+)+)\(", text))
 
 
 def audit(source: str) -> ast.Module:
@@ -102,7 +104,7 @@ def _check_attribute(here: ast.Attribute) -> None:
     if here.attr.startswith("_") and here.attr not in ("__init__", "__name__"):
         raise _refused(f"it uses `.{here.attr}`", here)
     root = whole.split(".")[0]
-    if root in ("torch", "math", "nn"):
+    if root in ("torch", "math", "nn", "np", "special"):
         known = allowed_calls() | _VALUES
         if whole not in known and not any(k.startswith(whole + ".") for k in known):
             raise _refused(f"it uses `{whole}`", here)

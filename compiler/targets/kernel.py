@@ -19,7 +19,7 @@ from fractions import Fraction
 
 from lossc.compiler import ops
 from lossc.compiler.errors import LossTypeError
-from lossc.compiler.ir import ARG, CONST, PARAM, Expr, F, postorder
+from lossc.compiler.ir import ARG, COEF, CONST, PARAM, Expr, F, postorder
 from lossc.compiler.loss import Loss, class_varying
 from lossc.compiler.passes.guard import GuardFacts
 from lossc.compiler.printing import to_text
@@ -40,6 +40,7 @@ class Dialect:
 
     template   the key of `OpRecord.lower`
     preferred  a key that goes before it, where a record has it
+    coefficient  how φ_i is written, `{0}` its index; "" where coefficients are refused
     numbers    operator -> positions that accept a Python number beside tensors; None means all of them
     to_tensor  a number as a tensor of the right dtype and device; `{0}` is the number, `{f}` the prediction
     spread     a tensor that is the same for all classes, or for all elements, in the full shape
@@ -58,6 +59,7 @@ class Dialect:
     held: str
     limits: tuple[str, str]
     preferred: str = ""
+    coefficient: str = ""
 
 
 @dataclass(slots=True)
@@ -131,6 +133,8 @@ class _Printer:
     def _kind(self, here: Expr) -> str:
         if here.op in (ARG, PARAM):
             return TENSOR if here.op == ARG else SCALAR
+        if here.op == COEF and self.dialect.coefficient:
+            return TENSOR
         if here.op == CONST:
             return CONSTANT
         if here.op not in ops.OPS:
@@ -147,6 +151,8 @@ class _Printer:
         if here.op == "num_classes":
             self.out.uses.add("num_classes")
             return "num_classes"
+        if here.op == COEF:
+            return self.dialect.coefficient.format(here.value)
         return self.names[here.name]
 
     def _operand(self, here: Expr) -> str:

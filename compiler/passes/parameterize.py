@@ -1,0 +1,163 @@
+"""The transition procedure: a symbolic loss becomes a loss network, with a coefficient φ on every edge.
+
+Thesis, section 3.2.3 and algorithm 2: the edges of the expression tree are turned round and each gets a weight, so that
+the value of a child arrives at its parent as φ_i times that value. Here the transposed graph needs no structure of its
+own: it is the same IR, with `φ_i * child` where `child` stood, in one pass over the nodes of the tree.
+
+Two things differ from the thesis's public code. The edge from the root to the output carries a live coefficient (there
+it has one that nothing depends on), and no edge has a coefficient that cannot be learned: below a sign, a comparison or
+a condition, on the constant exponent of a power (where 2.001 instead of 2 would make the power of a negative residual
+undefined), and on terms that do not reach the gradient with respect to f at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+
+from lossc.compiler import ops
+from lossc.compiler.errors import LimitError, UsageError
+from lossc.compiler.ir import (
+    COEF,
+    CONST,
+    LEAF_OPS,
+    PARAM,
+    Expr,
+    coef,
+    const,
+    leaves,
+    node,
+    postorder,
+    rebuild,
+    substitute,
+)
+from lossc.compiler.loss import Loss
+from lossc.compiler.ops import call
+from lossc.compiler.passes.adjoint import slope_in_f
+
+MAX_EDGES = 1_000
+"""Edges of the expression tree that can carry a coefficient."""
+
+LEAK, SHARPNESS = 0.01, 10
+"""γ and β of the smooth leaky ReLU (thesis, section 5.2.3)."""
+
+
+def smooth_leaky_relu(x: Expr, leak: float = LEAK, sharpness: float = SHARPNESS) -> Expr:
+    """log(exp(βx) + 1)(1 - γ)/β + γx: smooth, unbounded, nowhere flat (thesis, eq. 5.7)."""
+    return const(1 - leak) * (call("softplus", const(sharpness) * x) / const(sharpness)) + const(leak) * x
+
+
+OUTPUTS: dict[str, Callable[[Expr], Expr]] = {
+    "identity": lambda x: x,
+    "softplus": lambda x: call("softplus", x),
+    "smooth-leaky-relu": smooth_leaky_relu,
+}
+"""What the root's value goes through. The thesis's softplus (section 3.2.2, constraint 2) makes every loss positive; its
+public code never applies it."""
+
+
+def parameterize(loss: Loss, *, output: str = "identity") -> Loss:
+    """The loss with a coefficient φ_i on every edge that can be learned, numbered 0, 1, ... in prefix order.
+
+    With all coefficients 1 it is the loss itself, after the output activation. Hyper-parameters become their defaults.
+
+    Raises UsageError for an unknown output activation (L250), a hyper-parameter without a value (L242) or a loss that
+    has coefficients already (L251); LimitError (L113) for a tree of more than 1,000 edges.
+    """
+    if output not in OUTPUTS:
+        raise UsageError("L250", f"`{output}` is not an output activation", expected="one of: " + ", ".join(OUTPUTS))
+    loss = _bound(loss)
+    if leaves(loss.body, COEF):
+        raise UsageError("L251", f"{loss.name} has learnable coefficients already")
+    if loss.body.tree_size > MAX_EDGES:
+        raise LimitError(
+            "L113", f"the tree of {loss.name} has {loss.body.tree_size:,} nodes; a loss network has at most {MAX_EDGES:,}",
+            hint="simplify it first",
+        )  # fmt: skip
+    body = OUTPUTS[output](_weighted(loss.body))
+    return replace(loss, body=_without_dead(replace(loss, body=body)), params=(), spans={}, text=None)
+
+
+def count_coefficients(loss: Loss) -> int:
+    """How many φ a parameterised loss has."""
+    return len(leaves(loss.body, COEF))
+
+
+def fold_coefficients(loss: Loss, phi: Sequence[float]) -> Loss:
+    """The loss with its coefficients turned into numbers, exactly: `phi[i]` for φ_i.
+
+    Raises UsageError (L252) if the numbers are not as many as the coefficients, or one is not finite.
+    """
+    found = leaves(loss.body, COEF)
+    if len(phi) != len(found):
+        raise UsageError("L252", f"{loss.name} has {len(found)} coefficients, got {len(phi)} numbers")
+    try:
+        values = {leaf: const(float(phi[int(leaf.value or 0)])) for leaf in found}  # type: ignore[arg-type]
+    except ValueError as problem:
+        raise UsageError("L252", f"a coefficient of {loss.name} cannot be written: {problem}") from None
+    return loss.with_body(substitute(loss.body, values))
+
+
+def _bound(loss: Loss) -> Loss:
+    """The loss with its hyper-parameters at their defaults."""
+    missing = [p.name for p in loss.params if p.default is None and leaves(loss.body, PARAM)]
+    if missing:
+        raise UsageError("L242", f"{loss.name} needs a value for `{missing[0]}`", hint=f"--set {missing[0]}=1.0")
+    values = {leaf: const(loss.parameter(leaf.name).default or 0) for leaf in leaves(loss.body, PARAM)}
+    return loss.with_body(substitute(loss.body, values))
+
+
+def _weighted(root: Expr) -> Expr:
+    """φ on the edge out of the root and on every edge below that a gradient can follow, over the tree, not the DAG."""
+    numbers = _count_from_zero()
+    done: list[Expr] = []
+    stack: list[tuple[Expr, Expr | None, bool]] = [(root, next(numbers), False)]
+    while stack:
+        here, weight, ready = stack.pop()
+        if not ready and here.op not in LEAF_OPS and here.args and weight is not None:
+            stack.append((here, weight, True))
+            edges = [next(numbers) if _carries(here, i) else None for i in range(len(here.args))]
+            stack += [(a, w, False) for a, w in reversed(list(zip(here.args, edges, strict=True)))]
+            continue
+        if ready:
+            args = done[len(done) - len(here.args) :]
+            del done[len(done) - len(here.args) :]
+            here = node(here.op, *args)
+        done.append(here if weight is None else weight * here)
+    return done[0]
+
+
+def _count_from_zero() -> Iterator[Expr]:
+    index = 0
+    while True:
+        yield coef(index)
+        index += 1
+
+
+def _carries(parent: Expr, i: int) -> bool:
+    """Whether the edge into argument `i` is one that a gradient follows."""
+    record = ops.record(parent)
+    if record.kind_of(i) == ops.BOOL_KIND or record.name in _FLAT:
+        return False
+    return not (parent.op == "pow" and i == 1 and parent.args[1].op == CONST)
+
+
+_FLAT = frozenset({r.name for r in ops.OPS.values() if r.gives == ops.BOOL_KIND} | {"sign", "heaviside"})
+"""Operators whose slope is 0 wherever it exists."""
+
+
+def _without_dead(loss: Loss) -> Expr:
+    """The body without the coefficients that its gradient with respect to f does not depend on; the rest renumbered."""
+    live = set(leaves(slope_in_f(loss), COEF))
+    order = sorted(leaves(loss.body, COEF), key=lambda n: int(n.value or 0))  # type: ignore[arg-type]
+    kept = [n for n in order if n in live]
+    gone = {n: n.args[1] for n in postorder(loss.body) if n.op == "mul" and n.args[0].op == COEF and n.args[0] not in live}
+    return substitute(_substitute_inside(loss.body, gone), {n: coef(i) for i, n in enumerate(kept)})
+
+
+def _substitute_inside(root: Expr, gone: dict[Expr, Expr]) -> Expr:
+    """The root with each key replaced by its value, in which the same is done."""
+    done: dict[Expr, Expr] = {}
+    for here in postorder(root):
+        done[here] = done[gone[here]] if here in gone else rebuild(here, (done[a] for a in here.args))
+    return done[root]

@@ -1,0 +1,117 @@
+"""A loss network as straight-line code: its value, its gradient in f, and its second-order products, in closed form.
+
+The three functions that a meta-gradient needs of a loss (`passes/adjoint.py`), printed for NumPy or for torch:
+
+    value(y, f, phi)         the loss, entry by entry
+    slope(y, f, phi)         the same, and its derivative with respect to f
+    second(y, f, u, phi)     H u in f, and for each coefficient a list of factors (a, b) with Σ ab = ∂⟨u, slope⟩/∂φ_i
+
+On a batch of some hundred entries a NumPy call costs a fraction of one of torch, and no graph is built: a small loss is
+three to five times faster than what autograd makes of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from lossc.compiler import ops
+from lossc.compiler.ir import COEF, Expr, leaves
+from lossc.compiler.loss import CLASSWISE, Loss
+from lossc.compiler.passes.adjoint import DIRECTION, second_order, slope_in_f
+from lossc.compiler.passes.guard import guard
+from lossc.compiler.passes.link import apply_link
+from lossc.compiler.targets.kernel import Dialect, build_kernel
+from lossc.compiler.targets.lowering import lower
+from lossc.compiler.targets.torch import TORCH
+
+NUMPY = Dialect(
+    template="numpy",
+    numbers=dict.fromkeys(ops.OPS, None),
+    to_tensor="np.asarray({0}, dtype={f}.dtype)",
+    spread="np.broadcast_to({0}, {f}.shape)",
+    held="{0} ** {1}",
+    limits=("np.maximum({0}, {1})", "np.minimum({0}, {1})"),
+    coefficient="p{0}",
+)
+TORCH_NETWORK = replace(TORCH, coefficient="p{0}")
+DIALECTS = {"numpy": NUMPY, "torch": TORCH_NETWORK}
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkProgram:
+    """The loss whose code it is, of scores (the link is inside), and the number of its coefficients."""
+
+    loss: Loss
+    slope: Expr
+    size: int
+    hessian: Expr
+    mixed: tuple[tuple[Expr, ...], ...]
+
+    def source(self, target: str = "numpy") -> str:
+        """The text of a module with the three functions; the same text for the same loss."""
+        dialect = DIALECTS[target]
+        blocks = [
+            _function("value", ("y", "f", "phi"), self.loss, dialect, [], "{0}"),
+            _function("slope", ("y", "f", "phi"), self.loss, dialect, [self.slope], "{0}, {1}"),
+            self._second(dialect),
+        ]
+        code = "\n\n\n".join(blocks)
+        head = ["import math"] if "math." in code else []
+        head += ["import numpy as np"] if target == "numpy" else ["import torch"]
+        head += ["from scipy import special"] if "special." in code else []
+        return "\n".join(head) + f"\n\n\n{code}\n"
+
+    def _second(self, dialect: Dialect) -> str:
+        values: list[Expr] = [self.hessian]
+        shape: list[str] = []
+        for parts in self.mixed:
+            pairs = []
+            for part in parts:
+                sign, a, b = factors(part)
+                values += [a, b]
+                pairs.append(f"({sign}, {{{len(values) - 2}}}, {{{len(values) - 1}}})")
+            shape.append("[" + ", ".join(pairs) + "]")
+        last = "{0}, [" + ", ".join(shape) + "]"
+        return _function(
+            "second", ("y", "f", "u", "phi"), self.loss.with_body(values[0]), dialect, values[1:], last, self.size
+        )
+
+
+def factors(part: Expr) -> tuple[int, Expr, Expr]:
+    """The part as sign * a * b: a sum of products is one call of a linear algebra library."""
+    from lossc.compiler.ir import ONE
+
+    sign = 1
+    while part.op == "neg":
+        sign, part = -sign, part.args[0]
+    return (sign, *part.args) if part.op == "mul" else (sign, part, ONE)  # type: ignore[return-value]
+
+
+def network_program(loss: Loss) -> NetworkProgram:
+    """The program of a parameterised loss: link, cheap operations, guards, then reverse mode twice.
+
+    Raises LossTypeError (L310) where an operator has no second derivative in closed form.
+    """
+    scored = guard(lower(apply_link(loss)))
+    coefficients = sorted(leaves(loss.body, COEF), key=lambda n: int(n.value or 0))  # type: ignore[arg-type]
+    slope = slope_in_f(scored)
+    hessian, mixed = second_order(scored, slope, coefficients)
+    return NetworkProgram(scored, slope, len(coefficients), hessian, tuple(tuple(m) for m in mixed))
+
+
+def _function(
+    name: str, args: Sequence[str], loss: Loss, dialect: Dialect, more: Sequence[Expr], last: str, size: int = -1
+) -> str:
+    kernel = build_kernel(loss, {"y": "y", "f": "f", DIRECTION.name: "u"}, dialect, *more)
+    used = sorted(
+        {int(n.value or 0) for root in (loss.body, *more) for n in leaves(root, COEF)}  # type: ignore[arg-type]
+    )
+    lines = [f"p{i} = phi[{i}]" for i in used]
+    if loss.layout == CLASSWISE or "num_classes" in kernel.uses:
+        lines.append("axis = dim = 1")
+    if "num_classes" in kernel.uses:
+        lines.append("num_classes = f.shape[axis]")
+    lines += [line.partition("  # ")[0] for line in kernel.lines]
+    lines.append("return " + last.format(*kernel.results))
+    return f"def {name}({', '.join(args)}):\n" + "\n".join("    " + line for line in lines)

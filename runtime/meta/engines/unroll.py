@@ -1,0 +1,67 @@
+"""Unrolled differentiation through any model and any number of steps (thesis, section 3.2.4, eq. 3.4 to 3.9).
+
+Reverse mode over reverse mode: at each step the model's own vector-Jacobian product is recorded, with the slope of the
+loss as its cotangent. The loss is one node whose derivatives are in closed form, so the graph holds the model and
+nothing else. Reverse over *forward* mode is never used: torch 2.13 computes it wrongly through normalisation layers.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from lossc.runtime.meta.episode import End, Episode, MetaGradient, descend, run_model
+from lossc.runtime.meta.representation import LossRepresentation
+
+
+def meta_gradient(
+    episode: Episode, family: LossRepresentation, phi: Tensor, *, truncate: int = 0
+) -> MetaGradient:
+    """The exact meta-gradient; with `truncate` = K, that of the last K steps, the weights before them held fixed."""
+    leaf = phi.detach().requires_grad_()
+    params = {k: v.detach() for k, v in episode.params.items()}
+    velocity = dict(episode.velocity)
+    buffers = dict(episode.buffers)
+    first = episode.steps - truncate if truncate else 0
+    norms: list[Tensor] = []
+    for t, (x, y) in enumerate(episode.inner):
+        recorded = t >= first
+        if not recorded or t == first:
+            params = {k: v.detach().requires_grad_() for k, v in params.items()}
+            velocity = {k: v.detach() for k, v in velocity.items()}
+        elif episode.steps > 1:
+            _watch(params, norms)
+        outputs, buffers = run_model(episode, params, buffers, x, t)
+        target = family.encode(y, outputs)
+        slope = family.slope(outputs, target, leaf if recorded else leaf.detach())
+        found = torch.autograd.grad(
+            outputs, list(params.values()), slope, create_graph=recorded, allow_unused=True, materialize_grads=True
+        )
+        params, velocity = descend(episode.sgd, params, velocity, dict(zip(params, found, strict=True)))
+    if episode.steps > 1:
+        _watch(params, norms)
+    outputs, buffers = run_model(episode, params, buffers, episode.query[0], episode.steps)
+    value = episode.meta_loss(outputs, episode.query[1])
+    (grad,) = torch.autograd.grad(value, leaf, allow_unused=True, materialize_grads=True)
+    end = End(*({k: v.detach() for k, v in d.items()} for d in (params, velocity, buffers)))
+    return MetaGradient(float(value.detach()), grad.double(), "unroll", end, _growth(norms))
+
+
+def _watch(params: dict[str, Tensor], norms: list[Tensor]) -> None:
+    """Note the norm of the adjoint of these weights when it is known; later steps come first."""
+    squares: list[Tensor] = []
+    tracked = [v for v in params.values() if v.requires_grad]
+
+    def note(grad: Tensor) -> None:
+        squares.append(grad.detach().double().square().sum())
+        if len(squares) == len(tracked):
+            norms.append(torch.stack(squares).sum().sqrt())
+
+    for v in tracked:
+        v.register_hook(note)
+
+
+def _growth(norms: list[Tensor]) -> tuple[float, ...]:
+    """|λ_t| / |λ_{t+1}|, first step first."""
+    sizes = [float(n) for n in norms]
+    return tuple(early / late if late else 0.0 for late, early in zip(sizes, sizes[1:], strict=False))[::-1]

@@ -1,0 +1,147 @@
+"""A symbolic loss as a representation: the loss network of thesis section 3.2.3, run as straight-line code.
+
+Its value, slope and second-order products are the functions that `compiler/targets/network.py` prints, for NumPy where
+the batch lies in the memory of the processor (a call costs a fraction of one of torch) and for torch elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lossc.compiler.errors import LossTypeError
+from lossc.compiler.ir import F, postorder
+from lossc.compiler.loss import CLASSWISE, Loss
+from lossc.compiler.passes.parameterize import fold_coefficients, parameterize
+from lossc.compiler.targets.network import NetworkProgram, network_program
+from lossc.runtime.compiled import load_source
+from lossc.runtime.data import generator
+from lossc.runtime.meta.representation import LossRepresentation
+
+SPREAD = 1e-3
+"""Standard deviation of φ around 1 at the start (thesis, section 3.2.3: "N(1, 1e-3)"; its code: 1 + .001 N(0, 1))."""
+
+
+class Symbolic(LossRepresentation):
+    """A loss with a coefficient on every edge; φ ~ N(1, 1e-3), so that it starts as (nearly) the loss itself.
+
+    loss      the loss before parameterisation; with `weighted`, one that has its coefficients already
+    output    the output activation: "identity", "softplus" or "smooth-leaky-relu"
+    start     the coefficients to start around, instead of 1
+    """
+
+    def __init__(
+        self,
+        loss: Loss,
+        *,
+        output: str = "identity",
+        name: str = "symbolic",
+        weighted: bool = False,
+        start: Sequence[float] | None = None,
+        spread: float = SPREAD,
+    ) -> None:
+        if F not in postorder(loss.body):
+            raise LossTypeError("L320", f"{loss.name} does not depend on the prediction: there is nothing to learn")
+        self.original, self.output, self.name, self.spread = loss, output, name, spread
+        self.network = loss if weighted else parameterize(loss, output=output)
+        self.program: NetworkProgram = network_program(self.network)
+        self.size = self.program.size
+        self.start = None if start is None else [float(v) for v in start]
+
+    def initial(self, seed: int) -> Tensor:
+        """Around 1 (or `start`), with a little noise that tells the edges apart."""
+        noise = torch.randn(self.size, generator=generator(seed, "phi"), dtype=torch.float64)
+        centre = torch.ones(self.size, dtype=torch.float64) if self.start is None else torch.tensor(self.start).double()
+        return centre + self.spread * noise
+
+    def describe(self, phi: Tensor) -> str:
+        """The formula, its numbers rounded for reading."""
+        return str(self.network.with_body(fold_coefficients(self.network, [float(f"{v:.4g}") for v in phi]).body))
+
+    def settings(self) -> dict[str, Any]:
+        """The loss as JSON, and the output activation."""
+        return {"representation": self.name, "loss": self.original.to_json(), "output": self.output}
+
+    def fold(self, phi: Tensor) -> Loss:
+        """The learned loss: φ as exact numbers, the function unchanged."""
+        return fold_coefficients(self.network, phi.double().tolist())
+
+    # -- computing ----------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def _numpy(self) -> ModuleType:
+        return load_source(self.program.source("numpy"), self.network.name)
+
+    @cached_property
+    def _torch(self) -> ModuleType:
+        return load_source(self.program.source("torch"), self.network.name)
+
+    @property
+    def _per_row(self) -> bool:
+        return self.network.layout == CLASSWISE
+
+    def _share(self, outputs: Tensor) -> float:
+        """What one entry counts: 1/n where the classes are summed, else one over the number of entries."""
+        return 1.0 / max(outputs.shape[0] if self._per_row else outputs.numel(), 1)
+
+    def plain(self, outputs: Tensor, target: Tensor, phi: Tensor) -> Tensor:
+        """The mean over the rows, in torch."""
+        value = self._torch.value(target, outputs, phi.to(outputs.dtype).unbind())
+        return value.sum() * self._share(outputs)
+
+    def value_and_slope(self, outputs: Tensor, target: Tensor, phi: Tensor) -> tuple[Tensor, Tensor]:
+        """In closed form."""
+        share = self._share(outputs)
+        if _in_numpy(outputs):
+            f, y, p = _arrays(outputs, target, phi)
+            with np.errstate(all="ignore"):
+                value, slope = self._numpy.slope(y, f, p)
+                total = np.sum(value) * f.dtype.type(share)
+                steep = np.empty_like(f)
+                np.multiply(slope, f.dtype.type(share), out=steep)
+            return torch.from_numpy(np.asarray(total)), torch.from_numpy(steep)
+        with torch.no_grad():
+            value, slope = self._torch.slope(target, outputs, phi.to(outputs).unbind())
+            return value.sum() * share, (_tensor(slope, outputs) * share).expand_as(outputs).contiguous()
+
+    def second(self, outputs: Tensor, target: Tensor, u: Tensor, phi: Tensor) -> tuple[Tensor, Tensor]:
+        """In closed form."""
+        share = self._share(outputs)
+        if _in_numpy(outputs):
+            f, y, p = _arrays(outputs, target, phi)
+            with np.errstate(all="ignore"):
+                product, parts = self._numpy.second(y, f, u.detach().numpy(), p)
+                steep = np.empty_like(f)
+                np.multiply(product, f.dtype.type(share), out=steep)
+                mixed = np.array([share * sum(s * _dot(a, b) for s, a, b in pairs) for pairs in parts], dtype=np.float64)
+            return torch.from_numpy(steep), torch.from_numpy(mixed).to(phi.dtype)
+        with torch.no_grad():
+            product, parts = self._torch.second(target, outputs, u, phi.to(outputs).unbind())
+            sums = [sum(s * (_tensor(a, outputs) * b).sum() for s, a, b in pairs) for pairs in parts]
+            stacked = torch.stack([_tensor(v, outputs) for v in sums]) if sums else outputs.new_zeros(0)
+            return (_tensor(product, outputs) * share).expand_as(outputs).contiguous(), (stacked * share).to(phi)
+
+
+def _in_numpy(outputs: Tensor) -> bool:
+    return outputs.device.type == "cpu" and outputs.dtype in (torch.float32, torch.float64)
+
+
+def _arrays(outputs: Tensor, target: Tensor, phi: Tensor) -> tuple[Any, Any, Any]:
+    return outputs.detach().numpy(), target.detach().numpy(), phi.detach().to(outputs.dtype).numpy()
+
+
+def _dot(a: Any, b: Any) -> float:
+    """Σ ab over all entries, operands broadcast to each other."""
+    if isinstance(a, np.ndarray) and isinstance(b, np.ndarray) and a.shape == b.shape:
+        return float(np.vdot(a, b))
+    return float(np.sum(a * b))
+
+
+def _tensor(value: Any, like: Tensor) -> Tensor:
+    return value if isinstance(value, Tensor) else torch.as_tensor(value, dtype=like.dtype, device=like.device)
