@@ -151,7 +151,9 @@ def _without_dead(loss: Loss) -> Expr:
     live = set(leaves(slope_in_f(loss), COEF))
     order = sorted(leaves(loss.body, COEF), key=lambda n: int(n.value or 0))  # type: ignore[arg-type]
     kept = [n for n in order if n in live]
-    gone = {n: n.args[1] for n in postorder(loss.body) if n.op == "mul" and n.args[0].op == COEF and n.args[0] not in live}
+    gone = {
+        n: n.args[1] for n in postorder(loss.body) if n.op == "mul" and n.args[0].op == COEF and n.args[0] not in live
+    }
     return substitute(_substitute_inside(loss.body, gone), {n: coef(i) for i, n in enumerate(kept)})
 
 

@@ -119,7 +119,9 @@ class Symbolic(LossRepresentation):
                 product, parts = self._numpy.second(y, f, u.detach().numpy(), p)
                 steep = np.empty_like(f)
                 np.multiply(product, f.dtype.type(share), out=steep)
-                mixed = np.array([share * sum(s * _dot(a, b) for s, a, b in pairs) for pairs in parts], dtype=np.float64)
+                mixed = np.array(
+                    [share * sum(s * _dot(a, b) for s, a, b in pairs) for pairs in parts], dtype=np.float64
+                )
             return torch.from_numpy(steep), torch.from_numpy(mixed).to(phi.dtype)
         with torch.no_grad():
             product, parts = self._torch.second(target, outputs, u, phi.to(outputs).unbind())

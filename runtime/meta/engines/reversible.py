@@ -69,7 +69,8 @@ class _Reversible:
             self._undo(steps[t], first=t == 0 and self.fresh)
             total += self._differentiate(steps[t], self.episode.inner[t][1], slope_bar, bar)
             steps.pop()
-            norms.append(_norm(bar))
+            if t:
+                norms.append(_norm(bar))
         growth = tuple(b / a if a else 0.0 for a, b in zip(norms, norms[1:], strict=False))[::-1]
         return MetaGradient(value, total, "reversible", end, growth)
 

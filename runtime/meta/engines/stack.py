@@ -65,9 +65,7 @@ def layers_of(model: nn.Module) -> tuple[Layer, ...]:
 
 def _flat(model: nn.Module, prefix: str) -> list[tuple[str, nn.Module]]:
     if type(model) is nn.Sequential:
-        return [
-            pair for name, child in model.named_children() for pair in _flat(child, f"{prefix}.{name}".lstrip("."))
-        ]
+        return [pair for name, child in model.named_children() for pair in _flat(child, f"{prefix}.{name}".lstrip("."))]
     return [(prefix, model)]
 
 

@@ -14,9 +14,7 @@ from lossc.runtime.meta.episode import End, Episode, MetaGradient, descend, run_
 from lossc.runtime.meta.representation import LossRepresentation
 
 
-def meta_gradient(
-    episode: Episode, family: LossRepresentation, phi: Tensor, *, truncate: int = 0
-) -> MetaGradient:
+def meta_gradient(episode: Episode, family: LossRepresentation, phi: Tensor, *, truncate: int = 0) -> MetaGradient:
     """The exact meta-gradient; with `truncate` = K, that of the last K steps, the weights before them held fixed."""
     leaf = phi.detach().requires_grad_()
     params = {k: v.detach() for k, v in episode.params.items()}
@@ -29,14 +27,14 @@ def meta_gradient(
         if not recorded or t == first:
             params = {k: v.detach().requires_grad_() for k, v in params.items()}
             velocity = {k: v.detach() for k, v in velocity.items()}
-        elif episode.steps > 1:
-            _watch(params, norms)
         outputs, buffers = run_model(episode, params, buffers, x, t)
         target = family.encode(y, outputs)
         slope = family.slope(outputs, target, leaf if recorded else leaf.detach())
         found = torch.autograd.grad(
             outputs, list(params.values()), slope, create_graph=recorded, allow_unused=True, materialize_grads=True
         )
+        if recorded and episode.steps > 1:
+            _watch(params, norms)  # not before: the gradient of the step itself would be noted
         params, velocity = descend(episode.sgd, params, velocity, dict(zip(params, found, strict=True)))
     if episode.steps > 1:
         _watch(params, norms)
