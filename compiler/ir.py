@@ -109,6 +109,13 @@ class Expr:
         return str(self.value)
 
     @property
+    def index(self) -> int:
+        """The index of a `Coef` leaf."""
+        if not isinstance(self.value, int):
+            raise TypeError(f"{self!r} is not a coefficient")
+        return self.value
+
+    @property
     def number(self) -> Fraction:
         """The value of a `Const` leaf."""
         if not isinstance(self.value, Fraction):

@@ -2,13 +2,13 @@
 
 `differentiate` goes forward, once for each leaf, and gives short formulas for people. A loss network has dozens of
 coefficients, and its second-order products are needed at every meta-step: here the cost is a small multiple of the
-loss, whatever the number of coefficients (Baur and Strassen 1983), and the result is a DAG that shares its parts with
+loss, whatever their number (Baur and Strassen 1983), and the result is a DAG that shares its parts with
 the loss. What comes out is printed as straight-line code (`targets/network.py`).
 
 Every value has a level: it differs from entry to entry, or it is the same for all classes of a sample. An adjoint has
 the level of its value: where an entry's contribution flows into a value that the classes share, it is summed over them.
-Coefficients and hyper-parameters are shared by the whole batch; their adjoints come as a list of parts, each of which is
-to be summed over all its entries.
+Coefficients and hyper-parameters are shared by the whole batch; their adjoints come as a list of parts, each to be
+summed over all its entries.
 """
 
 from __future__ import annotations

@@ -61,8 +61,8 @@ def parameterize(loss: Loss, *, output: str = "identity") -> Loss:
 
     With all coefficients 1 it is the loss itself, after the output activation. Hyper-parameters become their defaults.
 
-    Raises UsageError for an unknown output activation (L250), a hyper-parameter without a value (L242) or a loss that
-    has coefficients already (L251); LimitError (L113) for a tree of more than 1,000 edges.
+    Raises UsageError for an unknown output activation (L250), a hyper-parameter without a value (L242) or coefficients
+    that are there already (L251); LimitError (L113) for a tree of more than 1,000 nodes.
     """
     if output not in OUTPUTS:
         raise UsageError("L250", f"`{output}` is not an output activation", expected="one of: " + ", ".join(OUTPUTS))
@@ -71,9 +71,10 @@ def parameterize(loss: Loss, *, output: str = "identity") -> Loss:
         raise UsageError("L251", f"{loss.name} has learnable coefficients already")
     if loss.body.tree_size > MAX_EDGES:
         raise LimitError(
-            "L113", f"the tree of {loss.name} has {loss.body.tree_size:,} nodes; a loss network has at most {MAX_EDGES:,}",
+            "L113",
+            f"the tree of {loss.name} has {loss.body.tree_size:,} nodes; a loss network has at most {MAX_EDGES:,}",
             hint="simplify it first",
-        )  # fmt: skip
+        )
     body = OUTPUTS[output](_weighted(loss.body))
     return replace(loss, body=_without_dead(replace(loss, body=body)), params=(), spans={}, text=None)
 
@@ -92,7 +93,7 @@ def fold_coefficients(loss: Loss, phi: Sequence[float]) -> Loss:
     if len(phi) != len(found):
         raise UsageError("L252", f"{loss.name} has {len(found)} coefficients, got {len(phi)} numbers")
     try:
-        values = {leaf: const(float(phi[int(leaf.value or 0)])) for leaf in found}  # type: ignore[arg-type]
+        values = {leaf: const(float(phi[leaf.index])) for leaf in found}
     except ValueError as problem:
         raise UsageError("L252", f"a coefficient of {loss.name} cannot be written: {problem}") from None
     return loss.with_body(substitute(loss.body, values))
@@ -149,7 +150,7 @@ _FLAT = frozenset({r.name for r in ops.OPS.values() if r.gives == ops.BOOL_KIND}
 def _without_dead(loss: Loss) -> Expr:
     """The body without the coefficients that its gradient with respect to f does not depend on; the rest renumbered."""
     live = set(leaves(slope_in_f(loss), COEF))
-    order = sorted(leaves(loss.body, COEF), key=lambda n: int(n.value or 0))  # type: ignore[arg-type]
+    order = sorted(leaves(loss.body, COEF), key=lambda n: n.index)
     kept = [n for n in order if n in live]
     gone = {
         n: n.args[1] for n in postorder(loss.body) if n.op == "mul" and n.args[0].op == COEF and n.args[0] not in live

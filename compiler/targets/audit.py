@@ -2,7 +2,7 @@
 
 The printer writes code from the IR alone, so nothing else should ever come out; this says so again from the other end.
 Allowed are plain definitions, arithmetic, and calls of a short list of names. No imports but torch, NumPy,
-scipy.special and the standard library's math, no attribute that begins with an underscore, no lambda, no comprehension over anything.
+scipy.special and the standard library's math, no attribute that begins with an underscore, no lambda, no comprehension.
 """
 
 from __future__ import annotations

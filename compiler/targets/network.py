@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from lossc.compiler import ops
-from lossc.compiler.ir import COEF, Expr, leaves
+from lossc.compiler.ir import COEF, ONE, Expr, leaves
 from lossc.compiler.loss import CLASSWISE, Loss
 from lossc.compiler.passes.adjoint import DIRECTION, second_order, slope_in_f
 from lossc.compiler.passes.guard import guard
@@ -80,12 +80,11 @@ class NetworkProgram:
 
 def factors(part: Expr) -> tuple[int, Expr, Expr]:
     """The part as sign * a * b: a sum of products is one call of a linear algebra library."""
-    from lossc.compiler.ir import ONE
-
     sign = 1
     while part.op == "neg":
         sign, part = -sign, part.args[0]
-    return (sign, *part.args) if part.op == "mul" else (sign, part, ONE)  # type: ignore[return-value]
+    a, b = part.args if part.op == "mul" else (part, ONE)
+    return sign, a, b
 
 
 def network_program(loss: Loss) -> NetworkProgram:
@@ -94,7 +93,7 @@ def network_program(loss: Loss) -> NetworkProgram:
     Raises LossTypeError (L310) where an operator has no second derivative in closed form.
     """
     scored = guard(lower(apply_link(loss)))
-    coefficients = sorted(leaves(loss.body, COEF), key=lambda n: int(n.value or 0))  # type: ignore[arg-type]
+    coefficients = sorted(leaves(loss.body, COEF), key=lambda n: n.index)
     slope = slope_in_f(scored)
     hessian, mixed = second_order(scored, slope, coefficients)
     return NetworkProgram(scored, slope, len(coefficients), hessian, tuple(tuple(m) for m in mixed))
@@ -104,9 +103,7 @@ def _function(
     name: str, args: Sequence[str], loss: Loss, dialect: Dialect, more: Sequence[Expr], last: str, size: int = -1
 ) -> str:
     kernel = build_kernel(loss, {"y": "y", "f": "f", DIRECTION.name: "u"}, dialect, *more)
-    used = sorted(
-        {int(n.value or 0) for root in (loss.body, *more) for n in leaves(root, COEF)}  # type: ignore[arg-type]
-    )
+    used = sorted({n.index for root in (loss.body, *more) for n in leaves(root, COEF)})
     lines = [f"p{i} = phi[{i}]" for i in used]
     if loss.layout == CLASSWISE or "num_classes" in kernel.uses:
         lines.append("axis = dim = 1")

@@ -161,7 +161,9 @@ def first_step_scale(sgd: SGD) -> float:
     return 1.0 + sgd.momentum if sgd.momentum and sgd.nesterov else 1.0
 
 
-def gradients(value: Tensor, params: Mapping[str, Tensor], **options: bool) -> dict[str, Tensor]:
+def gradients(value: Tensor, params: Mapping[str, Tensor], *, retain_graph: bool = False) -> dict[str, Tensor]:
     """The gradient of a number in each of the weights; weights that it does not depend on have 0."""
-    found = torch.autograd.grad(value, list(params.values()), allow_unused=True, materialize_grads=True, **options)
+    found = torch.autograd.grad(
+        value, list(params.values()), retain_graph=retain_graph, allow_unused=True, materialize_grads=True
+    )
     return dict(zip(params, found, strict=True))

@@ -97,7 +97,7 @@ class _Value(torch.autograd.Function):
         return value
 
     @staticmethod
-    def backward(ctx: Any, bar: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, bar: Tensor) -> tuple[Tensor | None, ...]:
         outputs, phi, target = ctx.saved_tensors
         in_outputs = in_phi = None
         if ctx.needs_input_grad[0]:
@@ -122,7 +122,7 @@ class _Slope(torch.autograd.Function):
         return family.value_and_slope(outputs, target, phi)[1]
 
     @staticmethod
-    def backward(ctx: Any, u: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, u: Tensor) -> tuple[Tensor | None, ...]:
         outputs, phi, target = ctx.saved_tensors
         if not torch.is_grad_enabled():
             return (*ctx.family.second(outputs, target, u, phi), None, None)

@@ -92,7 +92,7 @@ class Symbolic(LossRepresentation):
 
     def plain(self, outputs: Tensor, target: Tensor, phi: Tensor) -> Tensor:
         """The mean over the rows, in torch."""
-        value = self._torch.value(target, outputs, phi.to(outputs.dtype).unbind())
+        value: Tensor = self._torch.value(target, outputs, phi.to(outputs.dtype).unbind())
         return value.sum() * self._share(outputs)
 
     def value_and_slope(self, outputs: Tensor, target: Tensor, phi: Tensor) -> tuple[Tensor, Tensor]:

@@ -38,7 +38,7 @@ def play(episode: Episode, family: LossRepresentation, phi: Tensor) -> tuple[flo
 def meta_gradient(
     episode: Episode, family: LossRepresentation, phi: Tensor, *, pairs: int = PAIRS, width: float = WIDTH
 ) -> MetaGradient:
-    """An estimate of the gradient of E[L_meta(φ + σ ε)], from `pairs` antithetic directions that the episode's seed fixes.
+    """An estimate of the gradient of E[L_meta(φ + σ ε)], from antithetic pairs of directions that the seed fixes.
 
     A pair of which a member is not finite counts as flat.
     """

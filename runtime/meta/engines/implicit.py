@@ -5,7 +5,8 @@ Where the inner loss (with its weight decay) is stationary at θ_T, dθ/dφ = -H
     d L_meta / dφ = -∂/∂φ ⟨q, ∂M_φ/∂θ⟩   with   (H + ρ I) q = ∂L_meta/∂θ,
 
 solved by conjugate gradients with Hessian-vector products (thesis, section 5.2.4; Rajeswaran et al. 2019). An
-approximation: exact only at a minimum of the inner loss, the Hessian that of the last batch. Memory does not grow with T.
+approximation: exact only at a minimum of the inner loss, with the Hessian of the last batch. Memory does not grow
+with T.
 """
 
 from __future__ import annotations

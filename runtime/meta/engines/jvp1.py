@@ -55,7 +55,7 @@ def meta_gradient(episode: Episode, family: LossRepresentation, phi: Tensor) -> 
 def _product(episode: Episode, direction: dict[str, Tensor], x: Tensor) -> Tensor:
     """J λ at θ_0, the model as in its first pass."""
     with torch.no_grad(), fwd.dual_level():
-        dual = {k: fwd.make_dual(v.detach(), direction[k]) for k, v in episode.params.items()}
+        dual = {k: fwd.make_dual(v.detach(), direction[k]) for k, v in episode.params.items()}  # type: ignore[no-untyped-call]
         outputs, _ = run_model(episode, dual, episode.buffers, x, 0)
-        tangent = fwd.unpack_dual(outputs).tangent
+        tangent = fwd.unpack_dual(outputs).tangent  # type: ignore[no-untyped-call]
         return torch.zeros_like(outputs) if tangent is None else tangent.clone()

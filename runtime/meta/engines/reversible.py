@@ -9,6 +9,7 @@ cost some rounding: ten times the last place over 20 steps).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -71,7 +72,7 @@ class _Reversible:
             steps.pop()
             if t:
                 norms.append(_norm(bar))
-        growth = tuple(b / a if a else 0.0 for a, b in zip(norms, norms[1:], strict=False))[::-1]
+        growth = tuple(b / a if a else 0.0 for a, b in pairwise(norms))[::-1]
         return MetaGradient(value, total, "reversible", end, growth)
 
     # -- forward ------------------------------------------------------------------------------------------------------
@@ -164,7 +165,7 @@ class _Reversible:
                 v.add_(w, alpha=-sgd.weight_decay).div_(sgd.momentum)
 
     def _differentiate(self, step: _Step, y: Tensor, slope_bar: dict[str, Tensor], bar: dict[str, Tensor]) -> Tensor:
-        """Add ∂⟨slope_bar, g⟩/∂w to `bar`, in place, and return ∂⟨slope_bar, g⟩/∂φ: Pearlmutter's R-operator by hand."""
+        """Add ∂⟨slope_bar, g⟩/∂w to `bar`, in place, and return that in φ: Pearlmutter's R-operator by hand."""
         trace = self._trace_again(step)
         pushed: list[Tensor | None] = []
         moved = torch.zeros(())

@@ -54,7 +54,7 @@ def layers_of(model: nn.Module) -> tuple[Layer, ...]:
             if len(found) > 1 and pending is None:
                 found[-1] = Layer(found[-1].weight, found[-1].bias, IDENTITY)
             pending = None
-        elif kind is nn.Flatten and not found and (module.start_dim, module.end_dim) == (1, -1):
+        elif kind is nn.Flatten and not found and module.start_dim == 1 and module.end_dim == -1:
             continue
         elif kind in _KINDS and found and pending is None:
             pending = _KINDS[kind]
@@ -84,7 +84,7 @@ def why_not_a_stack(episode: Episode) -> str:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Trace:
-    """A forward pass: the input `a` of every layer, σ' at it (None for the first), σ'' where there is one, the outputs."""
+    """A forward pass: the input of every layer, σ' there (None for the first), σ'' where there is one, the outputs."""
 
     inputs: list[Tensor]
     slopes: list[Tensor | None]
@@ -95,7 +95,9 @@ class Trace:
 def forward(layers: tuple[Layer, ...], params: dict[str, Tensor], x: Tensor, *, curves: bool = False) -> Trace:
     """The outputs of the stack for x [n, ...], and what its derivatives need."""
     a = x.flatten(1)
-    inputs, slopes, bends = [], [], []
+    inputs: list[Tensor] = []
+    slopes: list[Tensor | None] = []
+    bends: list[Tensor | None] = []
     z = a
     for layer in layers:
         if layer.before is not None:

@@ -7,6 +7,8 @@ nothing else. Reverse over *forward* mode is never used: torch 2.13 computes it 
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor
 
@@ -56,10 +58,10 @@ def _watch(params: dict[str, Tensor], norms: list[Tensor]) -> None:
             norms.append(torch.stack(squares).sum().sqrt())
 
     for v in tracked:
-        v.register_hook(note)
+        v.register_hook(note)  # type: ignore[no-untyped-call]
 
 
 def _growth(norms: list[Tensor]) -> tuple[float, ...]:
     """|λ_t| / |λ_{t+1}|, first step first."""
     sizes = [float(n) for n in norms]
-    return tuple(early / late if late else 0.0 for late, early in zip(sizes, sizes[1:], strict=False))[::-1]
+    return tuple(early / late if late else 0.0 for late, early in pairwise(sizes))[::-1]
