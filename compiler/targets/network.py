@@ -1,10 +1,11 @@
 """A loss network as straight-line code: its value, its gradient in f, and its second-order products, in closed form.
 
-The three functions that a meta-gradient needs of a loss (`passes/adjoint.py`), printed for NumPy or for torch:
+The functions that a meta-gradient needs of a loss (`passes/adjoint.py`), printed for NumPy or for torch:
 
     value(y, f, phi)         the loss, entry by entry
     slope(y, f, phi)         the same, and its derivative with respect to f
     second(y, f, u, phi)     H u in f, and for each coefficient a list of factors (a, b) with Σ ab = ∂⟨u, slope⟩/∂φ_i
+    kinks(y, f, phi)         what is 0 where the loss has a kink, for each operator that has one
 
 On a batch of some hundred entries a NumPy call costs a fraction of one of torch, and no graph is built: a small loss is
 three to five times faster than what autograd makes of it.
@@ -16,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from lossc.compiler import ops
-from lossc.compiler.ir import COEF, ONE, Expr, leaves
+from lossc.compiler.ir import COEF, ONE, Expr, is_live, leaves, postorder
 from lossc.compiler.loss import CLASSWISE, Loss
 from lossc.compiler.passes.adjoint import DIRECTION, second_order, slope_in_f
 from lossc.compiler.passes.guard import guard
@@ -49,12 +50,13 @@ class NetworkProgram:
     mixed: tuple[tuple[Expr, ...], ...]
 
     def source(self, target: str = "numpy") -> str:
-        """The text of a module with the three functions; the same text for the same loss."""
+        """The text of a module with the four functions; the same text for the same loss."""
         dialect = DIALECTS[target]
         blocks = [
             _function("value", ("y", "f", "phi"), self.loss, dialect, [], "{0}"),
             _function("slope", ("y", "f", "phi"), self.loss, dialect, [self.slope], "{0}, {1}"),
             self._second(dialect),
+            self._kinks(dialect),
         ]
         code = "\n\n\n".join(blocks)
         head = ["import math"] if "math." in code else []
@@ -76,6 +78,14 @@ class NetworkProgram:
         return _function(
             "second", ("y", "f", "u", "phi"), self.loss.with_body(values[0]), dialect, values[1:], last, self.size
         )
+
+
+    def _kinks(self, dialect: Dialect) -> str:
+        found = [
+            k for n in postorder(self.loss.body) if n.args and is_live(n) for k in ops.record(n).kinks(*n.args) if is_live(k)
+        ]
+        last = "(" + "".join(f"{{{i}}}, " for i in range(1, len(found) + 1)) + ")"
+        return _function("kinks", ("y", "f", "phi"), self.loss, dialect, found, last)
 
 
 def factors(part: Expr) -> tuple[int, Expr, Expr]:

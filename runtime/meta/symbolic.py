@@ -72,6 +72,15 @@ class Symbolic(LossRepresentation):
         """The learned loss: φ as exact numbers, the function unchanged."""
         return fold_coefficients(self.network, phi.double().tolist())
 
+    def kink_share(self, outputs: Tensor, target: Tensor, phi: Tensor, within: float = 1e-6) -> float:
+        """The share of entries at which some operator sits on a kink, or within `within` of it."""
+        with torch.no_grad():
+            found = self._torch.kinks(target, outputs, phi.to(outputs).unbind())
+            at = torch.zeros_like(outputs, dtype=torch.bool)
+            for k in found:
+                at |= _tensor(k, outputs).abs() <= within
+            return float(at.double().mean())
+
     # -- computing ----------------------------------------------------------------------------------------------------
 
     @cached_property
