@@ -52,7 +52,7 @@ OUTPUTS: dict[str, Callable[[Expr], Expr]] = {
     "softplus": lambda x: call("softplus", x),
     "smooth-leaky-relu": smooth_leaky_relu,
 }
-"""What the root's value goes through. The thesis's softplus (section 3.2.2, constraint 2) makes every loss positive; its
+"""What the root's value goes through. The thesis's softplus (section 3.2.2, constraint 2) makes a loss positive; its
 public code never applies it."""
 
 

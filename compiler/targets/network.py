@@ -79,10 +79,13 @@ class NetworkProgram:
             "second", ("y", "f", "u", "phi"), self.loss.with_body(values[0]), dialect, values[1:], last, self.size
         )
 
-
     def _kinks(self, dialect: Dialect) -> str:
         found = [
-            k for n in postorder(self.loss.body) if n.args and is_live(n) for k in ops.record(n).kinks(*n.args) if is_live(k)
+            k
+            for n in postorder(self.loss.body)
+            if n.args and is_live(n)
+            for k in ops.record(n).kinks(*n.args)
+            if is_live(k)
         ]
         last = "(" + "".join(f"{{{i}}}, " for i in range(1, len(found) + 1)) + ")"
         return _function("kinks", ("y", "f", "phi"), self.loss, dialect, found, last)

@@ -8,9 +8,9 @@ learning rate by the same loop: its "loss" is the task's own times α.
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -23,7 +23,7 @@ from lossc.runtime.inner import init as start_training
 from lossc.runtime.meta.config import MetaConfig, setting_error
 from lossc.runtime.meta.episode import Episode, MetaGradient
 from lossc.runtime.meta.guarded import Event, guarded_meta_gradient
-from lossc.runtime.meta.optimize import MetaState, Problem, Record, adam, init, step
+from lossc.runtime.meta.optimize import MetaState, Problem, Record, adam, describe_task, init, step
 from lossc.runtime.meta.representation import LossRepresentation
 from lossc.runtime.tasks import Task
 from lossc.runtime.training import Point
@@ -46,14 +46,14 @@ class AdaptConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     method: Literal["adalfl", "meta-lr", "ml3"] = "adalfl"
-    init_steps: int = Field(2500, ge=0, le=10_000_000)
-    init_lr: float = Field(1e-3, gt=0, allow_inf_nan=False)
-    online_lr: float = Field(1e-5, ge=0, allow_inf_nan=False)
-    inner_steps: int = Field(1, ge=1, le=100_000)
+    init_steps: int = Field(default=2500, ge=0, le=10_000_000)
+    init_lr: float = Field(default=1e-3, gt=0, allow_inf_nan=False)
+    online_lr: float = Field(default=1e-5, ge=0, allow_inf_nan=False)
+    inner_steps: int = Field(default=1, ge=1, le=100_000)
     query: Literal["valid", "train"] = "valid"
     engine: str = "auto"
     dtype: Literal["float32", "float64"] = "float32"
-    seed: int = Field(0, ge=0, le=2**31 - 1)
+    seed: int = Field(default=0, ge=0, le=2**31 - 1)
 
     def offline(self) -> MetaConfig:
         """The settings of the offline part."""
@@ -266,27 +266,39 @@ def adapt(
     *,
     progress: Progress | None = None,
     device: str = "cpu",
+    run: str | Path | None = None,
+    resume: bool = False,
     **settings: Any,
 ) -> AdaptResult:
     """Train the task's model while its loss adapts (AdaLFL), or its learning rate (`method="meta-lr"`).
 
-    family    the representation to adapt; None for what the method calls for: the network of section 5.2.2, or α
-    settings  fields of `AdaptConfig`
+    family       the representation to adapt; None for what the method calls for: the network of section 5.2.2, or α
+    run, resume  a folder to keep the run in, and whether to go on with one that is there
+    settings     fields of `AdaptConfig`
 
-    Raises UsageError (L253, L255). A run that diverges is no error: the result says so.
+    Raises UsageError (L253, L255, and L233, L234, L256, L257 for the folder). A run that diverges is no error: the
+    result says so.
     """
-    began = time.perf_counter()
+    from lossc.runtime.meta.driver import run_adapt
+    from lossc.runtime.runs import RunFolder
+
     config = make_adapt_config(**settings)
-    run = Adaptation(task, family or default_family(task, config), _as_method(config), device)
-    state = begin(run)
-    events: list[Event] = []
-    while not is_over(run, state):
-        stage = "offline" if state.online is None and state.meta.step < config.init_steps else "online"
-        state, record = advance(run, state)
-        events += record.events
-        if progress is not None:
-            progress(stage, record, state)
-    return conclude(run, state, time.perf_counter() - began, tuple(events))
+    made = Adaptation(task, family or default_family(task, config), _as_method(config), device)
+    if run is None:
+        return run_adapt(made, progress=progress)
+    with RunFolder(run, describe_adaptation(made), resume=resume) as folder:
+        return run_adapt(made, folder=folder, progress=progress)
+
+
+def describe_adaptation(run: Adaptation) -> dict[str, Any]:
+    """All that determines a run, as plain data."""
+    return {
+        "kind": "adapt",
+        "task": describe_task(run.task),
+        "family": run.family.settings(),
+        "settings": run.config.model_dump(),
+        "device": run.device,
+    }
 
 
 def _as_method(config: AdaptConfig) -> AdaptConfig:

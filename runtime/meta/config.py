@@ -27,23 +27,23 @@ class MetaConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     preset: str = "thesis"
-    meta_steps: int = Field(250, ge=1, le=10_000_000)
-    meta_lr: float = Field(1e-3, gt=0, allow_inf_nan=False)
+    meta_steps: int = Field(default=250, ge=1, le=10_000_000)
+    meta_lr: float = Field(default=1e-3, gt=0, allow_inf_nan=False)
     meta_optimizer: Literal["adam", "cma"] = "adam"
-    inner_steps: int = Field(1, ge=1, le=100_000)
+    inner_steps: int = Field(default=1, ge=1, le=100_000)
     query: Literal["same", "train", "valid"] = "same"
     meta_loss: Literal["task", "nll-prob"] = "task"
     output: Literal["identity", "softplus", "smooth-leaky-relu"] = "softplus"
     engine: str = "auto"
-    truncate: int = Field(0, ge=0)
+    truncate: int = Field(default=0, ge=0)
     reset: bool = True
     dtype: Literal["float32", "float64"] = "float32"
-    check_every: int = Field(50, ge=0)
+    check_every: int = Field(default=50, ge=0)
     keep_best: bool = False
-    population: int = Field(25, ge=4, le=10_000)
-    sigma: float = Field(1.2, gt=0, allow_inf_nan=False)
-    fitness_steps: int = Field(500, ge=1)
-    seed: int = Field(0, ge=0, le=2**31 - 1)
+    population: int = Field(default=25, ge=4, le=10_000)
+    sigma: float = Field(default=1.2, gt=0, allow_inf_nan=False)
+    fitness_steps: int = Field(default=500, ge=1)
+    seed: int = Field(default=0, ge=0, le=2**31 - 1)
 
 
 PRESETS: dict[str, dict[str, Any]] = {

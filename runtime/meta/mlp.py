@@ -1,7 +1,7 @@
 """A small neural network as a loss: ML3 (Bechtle et al. 2021) and AdaLFL (thesis, section 5.2.2).
 
-The network sees one output at a time, ℓ_φ(y_i, f_i), so it does not depend on how many there are; a loss is the sum over
-the outputs (public EvoMAL code) or their mean (thesis, eq. 5.3), and the mean over the rows.
+The network sees one output at a time, ℓ_φ(y_i, f_i), so it does not depend on how many there are; a loss is the sum
+over the outputs (public EvoMAL code) or their mean (thesis, eq. 5.3), and the mean over the rows.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """`LossNetwork`: a representation with its coefficients, as an `nn.Module` that is called like any loss of torch.
 
-    >>> network = loss.to_network(seed=0)
-    >>> network(model(x), y).backward()        # gradients in the model and in network.phi
-    >>> learned = network.fold()               # a Loss again
+>>> network = loss.to_network(seed=0)
+>>> network(model(x), y).backward()        # gradients in the model and in network.phi
+>>> learned = network.fold()               # a Loss again
 """
 
 from __future__ import annotations

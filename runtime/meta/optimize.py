@@ -3,26 +3,26 @@
     >>> result = lossc.optimize(lossc.parse("sqrt(abs(y - f))"), lossc.get_task("diabetes"), meta_steps=250)
     >>> print(result.loss)
 
-The loop is a value: `init` makes a `MetaState`, `step` takes one and gives the next, and everything random is a function
-of (seed, step). So a run can stop anywhere and go on from its state with the same numbers.
+The loop is a value: `init` makes a `MetaState`, `step` takes one and gives the next, and everything random is a
+function of (seed, step). So a run can stop anywhere and go on from its state with the same numbers.
 """
 
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from lossc.compiler.errors import UsageError
+from lossc.runtime.data import derive
 from lossc.runtime.inner import TrainState, batches, evaluate
 from lossc.runtime.inner import init as start_training
 from lossc.runtime.inner import step as train_step
-from lossc.runtime.data import derive
 from lossc.runtime.meta.config import MetaConfig, make_config
 from lossc.runtime.meta.guarded import Event, float32_error, growth_of, guarded_meta_gradient
 from lossc.runtime.meta.network import LossNetwork
@@ -251,20 +251,6 @@ def kink_share(family: LossRepresentation, episode: Any, phi: Tensor) -> float |
 Progress = Callable[[Record, MetaState], None]
 
 
-def run(
-    problem: Problem, state: MetaState | None = None, *, progress: Progress | None = None
-) -> tuple[MetaState, list[Record]]:
-    """All meta-steps from a state to the end of the run, or to its failure."""
-    here = init(problem) if state is None else state
-    history: list[Record] = []
-    while here.step < problem.config.meta_steps and not here.failure:
-        here, record = step(problem, here)
-        history.append(record)
-        if progress is not None:
-            progress(record, here)
-    return here, history
-
-
 def optimize(
     loss: Loss | LossNetwork | LossRepresentation,
     task: Task | Sequence[Task],
@@ -272,28 +258,51 @@ def optimize(
     preset: str = "thesis",
     progress: Progress | None = None,
     device: str = "cpu",
+    run: str | Path | None = None,
+    resume: bool = False,
     **settings: Any,
 ) -> OptimizeResult:
     """Learn the coefficients of a loss on one task or several (thesis, section 3.2.4).
 
-    loss       a `Loss`, which is parameterised first; a network (its φ is where learning starts) or a representation
-    settings   fields of `MetaConfig`: meta_steps, inner_steps, meta_lr, query, engine, truncate, seed, ...
+    loss         a `Loss`, which is parameterised first; a network (its φ is where learning starts) or a representation
+    run, resume  a folder to keep the run in, and whether to go on with one that is there
+    settings     fields of `MetaConfig`: meta_steps, inner_steps, meta_lr, query, engine, truncate, seed, ...
 
     Raises UsageError: L222 for a loss that does not suit the task, L253 for an engine that cannot be used, L255 for
-    settings that cannot be. A run that diverges is no error: the result says so, and has what was learned before.
+    settings that cannot be, L233, L234, L256 and L257 for the folder. A run that diverges is no error: the result says
+    so, and has what was learned before.
     """
-    began = time.perf_counter()
+    from lossc.runtime.meta.driver import run_optimize
+    from lossc.runtime.runs import RunFolder
+
     config = make_config(preset, **settings)
     tasks = (task,) if isinstance(task, Task) else tuple(task)
     family, start = as_family(loss, tasks, config)
     problem = Problem(tasks, family, config, device)
-    if config.meta_optimizer == "cma":
-        from lossc.runtime.meta.cma_es import run_cma
+    if run is None:
+        return run_optimize(problem, start, progress=progress)
+    with RunFolder(run, describe_problem(problem, start), resume=resume) as folder:
+        return run_optimize(problem, start, folder=folder, progress=progress)
 
-        return run_cma(problem, start, progress=progress)
-    state = init(problem) if start is None else replace(init(problem), phi=start)
-    state, history = run(problem, state, progress=progress)
-    return result_of(problem, state, history, time.perf_counter() - began)
+
+def describe_problem(problem: Problem, start: Tensor | None = None) -> dict[str, Any]:
+    """All that determines a run, as plain data: for its folder, and to tell one run from another."""
+    return {
+        "kind": "optimize",
+        "tasks": [describe_task(t) for t in problem.tasks],
+        "family": problem.family.settings(),
+        "start": None if start is None else start.tolist(),
+        "settings": problem.config.model_dump(),
+        "device": problem.device,
+    }
+
+
+def describe_task(task: Task) -> dict[str, Any]:
+    """What a task is, as plain data."""
+    return {
+        "name": task.name, "model": task.model, "sgd": asdict(task.sgd), "batch_size": task.batch_size,
+        "steps": task.steps,
+    }  # fmt: skip
 
 
 def result_of(problem: Problem, state: MetaState, history: Sequence[Record], seconds: float) -> OptimizeResult:

@@ -87,7 +87,9 @@ class Sampler:
         """The episode of a meta-step: θ_0, the inner batches and the query."""
         params, buffers = self.weights(step)
         inner = tuple(self.batch("train", step, t) for t in range(self.config.inner_steps))
-        query = inner[-1] if self.config.query == "same" else self.batch(self.config.query, step, self.config.inner_steps)
+        query = (
+            inner[-1] if self.config.query == "same" else self.batch(self.config.query, step, self.config.inner_steps)
+        )
         seed = derive(self.config.seed, "task", self.index, "episode", step)
         return Episode(self.model, params, buffers, inner, query, self.task.sgd, self.meta_loss, seed=seed)
 
