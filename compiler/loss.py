@@ -177,6 +177,17 @@ class Loss:
         module: torch.nn.Module = load(self, reduction=reduction, **settings)
         return module
 
+    def to_network(self, seed: int = 0, *, output: str = "identity") -> torch.nn.Module:
+        """The loss as a network with a coefficient φ ~ N(1, 1e-3) on every edge (thesis, section 3.2.3, algorithm 2).
+
+        `output` is the activation of the root: "identity", "softplus" (thesis, section 3.2.2) or "smooth-leaky-relu".
+        """
+        import importlib
+
+        build = importlib.import_module("lossc.runtime.compiled").to_network  # as to_torch
+        network: torch.nn.Module = build(self, seed=seed, output=output)
+        return network
+
     def to_json(self) -> str:
         """A versioned JSON text of the program."""
         from lossc.compiler.serialize import to_json

@@ -65,6 +65,15 @@ def to_torch(loss: Loss, /, reduction: str = "mean", **settings: Any) -> nn.Modu
     return cast(nn.Module, cls(reduction, **beside, **{names[name]: value for name, value in given.items()}))
 
 
+def to_network(loss: Loss, *, seed: int = 0, output: str = "identity") -> nn.Module:
+    """The loss as a `LossNetwork`: what `Loss.to_network` hands on to."""
+    from lossc.runtime.meta.network import LossNetwork
+    from lossc.runtime.meta.symbolic import Symbolic
+
+    family = Symbolic(loss, output=output)
+    return LossNetwork(family, family.initial(seed))
+
+
 _CALL = ("weight", "pos_weight", "ignore_index", "label_smoothing")
 """What the module of a loss takes beside its hyper-parameters, where that applies."""
 

@@ -17,6 +17,7 @@ from lossc.compiler.evaluate import evaluate_all
 from lossc.compiler.facts import Facts
 from lossc.compiler.ir import (
     ARG,
+    COEF,
     CONST,
     LEAF_OPS,
     PARAM,
@@ -158,11 +159,15 @@ def _atoms(branch: Expr, condition: Expr) -> list[Expr]:
     return list(out)
 
 
+_FRESH = 10**6
+"""Indices of coefficients from here on stand for atoms."""
+
+
 def _safe_point(branch: Expr, atoms: list[Expr], loss: Loss, facts: Facts) -> dict[Expr, float] | None:
     """Values of the atoms at which the branch and all its slopes are finite, for every hyper-parameter tried."""
     from lossc.compiler.passes.differentiate import gradient
 
-    fresh = {a: a if a.op == ARG else coef(10**6 + i) for i, a in enumerate(atoms)}
+    fresh = {a: a if a.op == ARG else coef(_FRESH + i) for i, a in enumerate(atoms)}
     plain = substitute(branch, fresh)
     try:
         roots = [plain, *(gradient(plain, leaf, summed=True) for leaf in fresh.values())]
@@ -183,12 +188,16 @@ def _trials(atom: Expr, facts: Facts) -> list[float]:
 
 
 def _settings(root: Expr, loss: Loss) -> Iterator[Mapping[Expr, float]]:
-    """Hyper-parameters to try: the defaults, and values across the whole of each role."""
+    """Hyper-parameters to try: the defaults, and values across the whole of each role; learnable coefficients near 1."""
     params = [n for n in postorder(root) if n.op == PARAM]
+    weights = [n for n in postorder(root) if n.op == COEF and n.index < _FRESH]
     defaults = {p: loss.parameter(p.name).default for p in params}
-    yield {p: float(d) if d is not None else _spread(loss, p)[0] for p, d in defaults.items()}
-    for values in itertools.islice(itertools.product(*(_spread(loss, p) for p in params)), 32):
-        yield dict(zip(params, values, strict=True))
+    usual = {p: float(d) if d is not None else _spread(loss, p)[0] for p, d in defaults.items()}
+    yield usual | dict.fromkeys(weights, 1.0)
+    if weights:
+        yield usual | {w: (0.8, 1.3, 0.9)[w.index % 3] for w in weights}
+    for values in itertools.islice(itertools.product(*(_spread(loss, p) for p in params)), 32 if params else 0):
+        yield dict(zip(params, values, strict=True)) | dict.fromkeys(weights, 1.0)
 
 
 def _spread(loss: Loss, p: Expr) -> list[float]:

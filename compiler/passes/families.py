@@ -11,7 +11,7 @@ from fractions import Fraction
 from functools import lru_cache
 
 from lossc.compiler.facts import Facts
-from lossc.compiler.ir import CONST, ONE, ZERO, Expr, const, is_live, postorder
+from lossc.compiler.ir import CONST, ONE, ZERO, Expr, const, is_live, is_writable, postorder
 from lossc.compiler.loss import varies
 from lossc.compiler.ops import call
 from lossc.compiler.passes.canonical.sums import is_sum, signed_parts
@@ -36,7 +36,11 @@ def factors(x: Expr) -> tuple[Fraction, Factors]:
     while stack:
         here, n = stack.pop()
         if here.op == CONST and here.number != 0:
-            coefficient *= here.number if n > 0 else 1 / here.number
+            grown = coefficient * (here.number if n > 0 else 1 / here.number)
+            if is_writable(grown):
+                coefficient = grown
+            else:
+                found[here] = found.get(here, 0) + n
         elif here.op == "neg":
             coefficient = -coefficient
             stack.append((here.args[0], n))

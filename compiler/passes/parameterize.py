@@ -12,17 +12,22 @@ undefined), and on terms that do not reach the gradient with respect to f at all
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import random
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 from lossc.compiler import ops
 from lossc.compiler.errors import LimitError, UsageError
+from lossc.compiler.evaluate import evaluate_all
 from lossc.compiler.ir import (
     COEF,
     CONST,
-    LEAF_OPS,
+    ONE,
     PARAM,
     Expr,
+    F,
+    Y,
     coef,
     const,
     leaves,
@@ -33,7 +38,9 @@ from lossc.compiler.ir import (
 )
 from lossc.compiler.loss import Loss
 from lossc.compiler.ops import call
-from lossc.compiler.passes.adjoint import slope_in_f
+from lossc.compiler.passes.adjoint import DIRECTION, second_order, slope_in_f
+from lossc.compiler.passes.link import apply_link
+from lossc.compiler.sampling import points
 
 MAX_EDGES = 1_000
 """Edges of the expression tree that can carry a coefficient."""
@@ -112,15 +119,16 @@ def _weighted(root: Expr) -> Expr:
     """φ on the edge out of the root and on every edge below that a gradient can follow, over the tree, not the DAG."""
     numbers = _count_from_zero()
     done: list[Expr] = []
-    stack: list[tuple[Expr, Expr | None, bool]] = [(root, next(numbers), False)]
+    stack: list[tuple[Expr, bool, Expr | None]] = [(root, True, None)]
     while stack:
-        here, weight, ready = stack.pop()
-        if not ready and here.op not in LEAF_OPS and here.args and weight is not None:
-            stack.append((here, weight, True))
-            edges = [next(numbers) if _carries(here, i) else None for i in range(len(here.args))]
-            stack += [(a, w, False) for a, w in reversed(list(zip(here.args, edges, strict=True)))]
-            continue
-        if ready:
+        here, carries, weight = stack.pop()
+        if weight is None and carries:  # on the way down, in prefix order
+            weight = next(numbers)
+            if here.args:
+                stack.append((here, False, weight))
+                stack += [(a, _carries(here, i), None) for i, a in reversed(list(enumerate(here.args)))]
+                continue
+        elif weight is not None:  # its operands are done
             args = done[len(done) - len(here.args) :]
             del done[len(done) - len(here.args) :]
             here = node(here.op, *args)
@@ -149,13 +157,53 @@ _FLAT = frozenset({r.name for r in ops.OPS.values() if r.gives == ops.BOOL_KIND}
 
 def _without_dead(loss: Loss) -> Expr:
     """The body without the coefficients that its gradient with respect to f does not depend on; the rest renumbered."""
-    live = set(leaves(slope_in_f(loss), COEF))
+    scored = apply_link(loss)
+    slope = slope_in_f(scored)
+    live = set(leaves(slope, COEF))
+    if any(n.op in _INVARIANT for n in postorder(loss.body)):
+        live -= _cancelling(scored, slope, sorted(live, key=lambda n: n.index))
     order = sorted(leaves(loss.body, COEF), key=lambda n: n.index)
     kept = [n for n in order if n in live]
     gone = {
         n: n.args[1] for n in postorder(loss.body) if n.op == "mul" and n.args[0].op == COEF and n.args[0] not in live
     }
     return substitute(_substitute_inside(loss.body, gone), {n: coef(i) for i, n in enumerate(kept)})
+
+
+_INVARIANT = frozenset({"log", "log2", "log10", "logratio", "xlogy", "logaddexp"} | {
+    r.name for r in ops.OPS.values() if r.centre is not None or r.name == "logsumexp_c"
+})  # fmt: skip
+"""Operators that turn a factor, or a shift, into an added constant: its coefficient appears in the gradient and cancels."""
+_TRIES, _DIGITS, _NOTHING = 4, 40, 1e-25
+
+
+def _cancelling(loss: Loss, slope: Expr, coefficients: list[Expr]) -> set[Expr]:
+    """Those whose parts of the mixed derivative are there and cancel, at every point tried, to 25 digits."""
+    import mpmath
+
+    rng = random.Random(0)
+    unweighted = loss.with_body(substitute(loss.body, dict.fromkeys(coefficients, ONE)))
+    mixed = second_order(loss, slope, coefficients)[1]
+    seen: set[Expr] = set()
+    alive: set[Expr] = set()
+    for batch in points(unweighted, Y, F, count=11 * _TRIES, seed=1)[:2]:
+        count = batch.num_classes
+        rows = [i for i, kind in enumerate(batch.kinds) if kind != "corner"][:_TRIES]
+        for i in rows:
+            env: dict[Expr, Any] = {leaf: values[i] for leaf, values in batch.columns.items()}
+            env |= {c: rng.uniform(0.8, 1.2) for c in coefficients}
+            env[DIRECTION] = rng.uniform(-1, 1) if count is None else [rng.uniform(-1, 1) for _ in range(count)]
+            with mpmath.workdps(_DIGITS):
+                for c, parts in zip(coefficients, mixed, strict=True):
+                    terms = _entries(evaluate_all(parts, env, num_classes=count))
+                    size = mpmath.fsum(abs(t) for t in terms)
+                    if mpmath.isfinite(size) and size > 0:
+                        (seen if abs(mpmath.fsum(terms)) <= _NOTHING * size else alive).add(c)
+    return seen - alive
+
+
+def _entries(values: Iterable[Any]) -> list[Any]:
+    return [entry for v in values for entry in (v if isinstance(v, list) else [v])]
 
 
 def _substitute_inside(root: Expr, gone: dict[Expr, Expr]) -> Expr:

@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from lossc.compiler.errors import UsageError
 from lossc.compiler.passes.parameterize import LEAK, SHARPNESS
+from lossc.compiler.targets.neural import NeuralSpec, emit_neural
 from lossc.runtime.data import generator
 from lossc.runtime.meta.representation import LossRepresentation
 
@@ -113,6 +114,12 @@ class NeuralLoss(LossRepresentation):
         del phi
         widths = "-".join(map(str, self.widths))
         return f"network {widths}, {self.shape.activation}, output {self.shape.output}, {self.size:,} weights"
+
+    def emit(self, phi: Tensor, name: str, doc: str = "") -> str:
+        """A standalone PyTorch file with these weights."""
+        layers = [(w.tolist(), [] if b is None else b.tolist()) for w, b in self.layers(phi.detach().double())]
+        spec = NeuralSpec(layers, self.shape.activation, self.shape.output, self.shape.inputs, self.shape.reduction)
+        return emit_neural(spec, name, doc)
 
     def settings(self) -> dict[str, Any]:
         """The shape."""
