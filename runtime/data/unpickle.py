@@ -8,6 +8,7 @@ name, a persistent id or a registered extension is refused, and nothing has run 
 from __future__ import annotations
 
 import pickle
+from collections.abc import Callable
 from io import BytesIO
 from math import prod
 from pathlib import Path
@@ -26,18 +27,19 @@ class _Array:
 
     shape: Any = ()
     kind: Any = None
+    fortran: Any = False
     content: Any = b""
 
     def __setstate__(self, state: Any) -> None:
-        _, self.shape, self.kind, _, self.content = state
+        _, self.shape, self.kind, self.fortran, self.content = state
 
     def bytes_array(self) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
         """The array, if it is one of bytes; ValueError otherwise."""
-        content = self.content.encode("latin-1") if isinstance(self.content, str) else self.content
+        content = bytes(self.content) if isinstance(self.content, bytearray) else self.content
         sizes = self.shape if isinstance(self.shape, tuple) and all(type(n) is int for n in self.shape) else ()
         fits = isinstance(content, bytes) and min(sizes, default=-1) >= 0 and prod(sizes) == len(content)
-        if not fits or not isinstance(self.kind, _Type) or self.kind.name not in ("u1", b"u1"):
-            raise ValueError("it holds an array that is not one of bytes")
+        if not fits or self.fortran or not isinstance(self.kind, _Type) or self.kind.name not in ("u1", b"u1"):
+            raise ValueError("it holds an array that is not one of bytes, row by row")
         return np.frombuffer(bytearray(content), np.uint8).reshape(sizes)
 
 
@@ -55,6 +57,13 @@ def _reconstruct(*_: Any) -> _Array:
     return _Array()
 
 
+def _from_buffer(content: Any, kind: Any, shape: Any, order: Any) -> _Array:
+    """How numpy writes arrays since protocol 5."""
+    found = _Array()
+    found.__setstate__((1, shape, kind, order != "C", content))
+    return found
+
+
 def _encode(text: Any, encoding: Any = "latin1") -> bytes:
     """How Python 3 writes bytes into a pickle for Python 2."""
     if not isinstance(text, str) or encoding != "latin1":
@@ -62,12 +71,29 @@ def _encode(text: Any, encoding: Any = "latin1") -> bytes:
     return text.encode("latin-1")
 
 
+class _Fixed:
+    """A function that a pickle may call, and cannot change."""
+
+    __slots__ = ("call",)
+
+    def __init__(self, call: Callable[..., Any]) -> None:
+        self.call = call
+
+    def __call__(self, *args: Any) -> Any:
+        return self.call(*args)
+
+    def __setstate__(self, state: Any) -> None:
+        raise pickle.UnpicklingError("it changes a function, which no CIFAR file does")
+
+
 _KNOWN: dict[tuple[str, str], Any] = {
     ("numpy", "ndarray"): _Array,
     ("numpy", "dtype"): _Type,
-    ("numpy.core.multiarray", "_reconstruct"): _reconstruct,
-    ("numpy._core.multiarray", "_reconstruct"): _reconstruct,
-    ("_codecs", "encode"): _encode,
+    ("numpy.core.multiarray", "_reconstruct"): _Fixed(_reconstruct),
+    ("numpy._core.multiarray", "_reconstruct"): _Fixed(_reconstruct),
+    ("numpy.core.numeric", "_frombuffer"): _Fixed(_from_buffer),
+    ("numpy._core.numeric", "_frombuffer"): _Fixed(_from_buffer),
+    ("_codecs", "encode"): _Fixed(_encode),
 }
 
 

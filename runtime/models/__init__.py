@@ -49,7 +49,7 @@ MODELS: Mapping[str, Family] = {
     "lenet5": Family(lenet5, XAVIER, _sizes("LeNet-5", "LeNet-5", {})),
     "alexnet": Family(alexnet, KAIMING, _sizes("AlexNet", "AlexNet (width 1/8)", {"width": 1 / 8})),
     "vgg16": Family(vgg16, KAIMING, _sizes("VGG-16", "VGG-16 (width 1/8)", {"width": 1 / 8})),
-    "allcnnc": Family(allcnnc, KAIMING, _sizes("AllCNN-C", "AllCNN-C (width 1/8)", {"width": 1 / 8})),
+    "allcnnc": Family(allcnnc, KAIMING, _sizes("AllCNN-C", "AllCNN-C (width 1/8)", {"width": 1 / 8, "dropout": 0.1})),
     "resnet18": Family(resnet18, KAIMING, _sizes("ResNet-18", "ResNet-18 (8 channels)", {"width": 8})),
     "preresnet": Family(preresnet, FAN_OUT, _sizes("PreResNet-101", "PreResNet-8", {"depth": 8}, {"depth": 101})),
     "wrn28-10": Family(wrn, FAN_OUT, _sizes("WRN-28-10", "WRN-10-1", {"depth": 10, "width": 1})),
