@@ -64,7 +64,7 @@ def batches(seed: int, rows: int, size: int, start: int = 0) -> Iterator[Tensor]
 @contextmanager
 def randomness(model: nn.Module, seed: int, step: int) -> Iterator[None]:
     """Torch's global stream seeded for one step of training, and put back: dropout is a function of (seed, step)."""
-    if not any(isinstance(m, _DROPOUT) or type(m).__module__.split(".")[0] != "torch" for m in model.modules()):
+    if not any(isinstance(m, _DROPOUT) or not type(m).__module__.startswith(_KNOWN) for m in model.modules()):
         yield
         return
     cuda = {p.device for p in model.parameters() if p.is_cuda}
@@ -74,7 +74,8 @@ def randomness(model: nn.Module, seed: int, step: int) -> Iterator[None]:
 
 
 _DROPOUT = nn.modules.dropout._DropoutNd
-"""What draws random numbers; a module that is not torch's may do so too."""
+_KNOWN = ("torch.", "lossc.")
+"""What draws random numbers, and whose modules draw none otherwise; a user's own may."""
 
 
 def step(model: nn.Module, loss: nn.Module, sgd: SGD, state: TrainState, x: Tensor, y: Tensor) -> TrainState:

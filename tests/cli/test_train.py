@@ -19,11 +19,11 @@ from lossc.cli.commands import demo, train
 from lossc.compiler.loss import Loss
 from lossc.grammar.library import named
 from lossc.runtime import tasks
+from lossc.runtime.models import FLAT, IMAGES
 from lossc.runtime.tasks import get_task
 from lossc.runtime.training import compare
 from tests.cli.support import Ran, environment
 from tests.runtime import datasets
-from tests.runtime.test_tasks_own import DOC, example, write_table
 
 Run = Callable[..., Ran]
 FEW = ("--steps", "5")
@@ -225,11 +225,9 @@ def test_the_leaky_split_warns(lossc: Run) -> None:
 
 def test_the_example_of_the_documentation(lossc: Run, tmp_path: Path) -> None:
     """The ten lines of docs/tasks.md with the command below them: the user's task, beside its baseline."""
-    write_table(tmp_path)
-    (tmp_path / "mytask.py").write_text(example())
-    (command,) = (
-        line for line in DOC.read_text().splitlines() if line.startswith("lossc") and "mytask.py:task" in line
-    )
+    datasets.write_table(tmp_path)
+    (tmp_path / "mytask.py").write_text(datasets.example())
+    (command,) = re.findall(r"^lossc train .*mytask\.py:task.*$", datasets.DOC.read_text("utf-8"), re.MULTILINE)
     ran = lossc(*shlex.split(command)[1:])
     assert ran.code == 0, ran.err
     assert ran.out.startswith("mine (regression), model, 300 steps of SGD, learning rate 0.05")
@@ -266,6 +264,12 @@ def test_options_of_a_task_that_cannot_be(lossc: Run, args: list[str], code: str
     ran = lossc("train", "mse", *args, *FEW, "--json")
     assert (ran.code, ran.json["error"]["code"]) == (2, code)
     assert ran.json["error"]["expected"]
+
+
+def test_the_help_names_every_task_and_model(lossc: Run) -> None:
+    """What `--task` and `--model` say of themselves is what there is."""
+    words = set(re.findall(r"[\w-]+", lossc("train", "--help").out))
+    assert {*tasks.NAMES, *FLAT, *IMAGES} <= words
 
 
 def test_targets_scaled_to_a_range(lossc: Run) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import pickle
+import re
 import struct
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import numpy as np
 
 from lossc.runtime.data.idx import FILES
 
+DOC = Path(__file__).parents[2] / "docs" / "tasks.md"
 Bytes = np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
 
 
@@ -146,3 +148,15 @@ def write_crime(folder: Path, rows: int = 60) -> np.ndarray[tuple[int, ...], np.
 
 def _cell(value: float) -> str:
     return "?" if np.isnan(value) else f"{value:g}"
+
+
+def example() -> str:
+    """The Python block of docs/tasks.md."""
+    (block,) = re.findall(r"```python\n(.*?)```", DOC.read_text(encoding="utf-8"), re.DOTALL)
+    return str(block)
+
+
+def write_table(folder: Path) -> None:
+    """`mine.csv`: a line of names, three inputs and a target."""
+    x = np.random.default_rng(1).normal(size=(200, 3))
+    np.savetxt(folder / "mine.csv", np.c_[x, x[:, 0] - 2 * x[:, 1]], delimiter=",", header="a,b,c,y", comments="")

@@ -195,6 +195,14 @@ def test_augmented_images_are_crops_and_mirrors() -> None:
     assert torch.equal(augment(x, torch.Generator().manual_seed(0)), out)
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_augmentation_is_the_same_on_a_gpu() -> None:
+    """The places of the crops come from a stream on the CPU."""
+    x = torch.rand(8, 3, 32, 32)
+    here, there = (CropFlip()(x.to(d), torch.Generator().manual_seed(0)) for d in ("cpu", "cuda"))
+    assert there.is_cuda and torch.equal(here, there.cpu())
+
+
 def test_black_is_what_is_padded_with(folder: Path) -> None:
     """The augmentation of CIFAR pads with pixels of 0 in scaled units; SVHN is never mirrored, MNIST left alone."""
     task = get_task("cifar10", data=folder)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +12,11 @@ from torch import nn
 from lossc.compiler.errors import UsageError
 from lossc.runtime.tasks import Task, load_task, make_task, task_file
 from lossc.runtime.training import compare, train
+from tests.runtime import datasets
 
 DRAW = np.random.default_rng(0)
 X, Y = DRAW.normal(size=(80, 3)), DRAW.normal(size=80)
 CLASSES = DRAW.integers(0, 4, 80)
-DOC = Path(__file__).parents[2] / "docs" / "tasks.md"
 
 
 def linear() -> nn.Module:
@@ -124,24 +123,12 @@ def test_a_function_may_give_the_task(tmp_path: Path) -> None:
     assert caught.value.diagnostic.code == "L221"
 
 
-def example() -> str:
-    """The Python block of docs/tasks.md."""
-    (block,) = re.findall(r"```python\n(.*?)```", DOC.read_text(encoding="utf-8"), re.DOTALL)
-    return str(block)
-
-
 def test_the_documented_example_is_ten_lines_that_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The block of docs/tasks.md has no more than ten lines with something on them, and makes a task that learns."""
-    assert len([line for line in example().splitlines() if line.strip()]) <= 10
+    assert len([line for line in datasets.example().splitlines() if line.strip()]) <= 10
     monkeypatch.chdir(tmp_path)
-    write_table(tmp_path)
-    (tmp_path / "mytask.py").write_text(example())
+    datasets.write_table(tmp_path)
+    (tmp_path / "mytask.py").write_text(datasets.example())
     task = load_task("mytask.py")
     assert (task.name, task.model, task.steps) == ("mine", "model", 300)
     assert train(task, task.baseline_loss(), 0).test < 0.5
-
-
-def write_table(folder: Path) -> None:
-    """`mine.csv`: a line of names, three inputs and a target."""
-    x = np.random.default_rng(1).normal(size=(200, 3))
-    np.savetxt(folder / "mine.csv", np.c_[x, x[:, 0] - 2 * x[:, 1]], delimiter=",", header="a,b,c,y", comments="")
