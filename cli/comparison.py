@@ -16,7 +16,13 @@ if TYPE_CHECKING:
 
 
 def compared(
-    session: Session, task: Task, losses: Mapping[str, nn.Module], seeds: Sequence[int], *, threads: int = 1
+    session: Session,
+    task: Task,
+    losses: Mapping[str, nn.Module],
+    seeds: Sequence[int],
+    *,
+    threads: int = 1,
+    device: str = "cpu",
 ) -> Comparison:
     """`lossc.runtime.training.compare` on so many threads of torch, with a progress bar for someone who watches.
 
@@ -35,7 +41,7 @@ def compared(
             if step % 10 == 0 or step == steps:
                 bar.to(place * task.steps + step, f"{task.name}: {name}, seed {seed}")
 
-        return compare(task, losses, seeds, progress=told)
+        return compare(task, losses, seeds, progress=told, device=device)
 
 
 def caption(task: Task, seeds: int) -> str:
@@ -46,10 +52,15 @@ def caption(task: Task, seeds: int) -> str:
     name = task.metric.name
     return (
         f"{task.name} ({task.kind}), {task.model}, {task.steps} steps of SGD, "
-        f"learning rate {sgd.lr:g}{momentum}, batches of {task.batch_size}\n"
+        f"learning rate {sgd.lr:g}{momentum}, batches of {task.batch_size}{_marked(task)}\n"
         f"{name}: {task.metric.doc}; smaller is better\n"
         f"{runs}; gain: the {name} of {task.baseline} less that of the loss, seed by seed\n"
     )
+
+
+def _marked(task: Task) -> str:
+    """What a reader of the numbers must know of the split."""
+    return "" if task.dealing == "honest" else f"; the {task.dealing} split: test rows are trained on"
 
 
 def comparison_table(found: Comparison) -> str:

@@ -87,7 +87,7 @@ class Board:
                 raise UsageError(
                     "L258", "--tensorboard needs the package `tensorboard`", hint="pip install tensorboard"
                 ) from None
-            self.writer = SummaryWriter(folder)  # type: ignore[no-untyped-call]
+            self.writer = SummaryWriter(folder)
 
     def add(self, name: str, value: float | None, step: int) -> None:
         """One number of one step."""

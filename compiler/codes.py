@@ -121,7 +121,7 @@ Example: `lossc.grammar.parse_expr` of a text with a header
     "L220": """A data set that does not exist.
 Example: `lossc train mse --task diabets`
 The message lists those that there are.""",
-    "L221": """A task, or a size of a task, that does not exist.
+    "L221": """A task, or a size, model, split or scale of a task, that does not exist.
 Example: `lossc train mse --task mnist-1d`
 The message lists those that there are.""",
     "L222": """The loss does not suit the task or the training loop.
@@ -133,6 +133,15 @@ Give a positive number.""",
     "L224": """A comparison without seeds, or with a seed that stands twice.
 Example: `--seeds 1,1`
 Each seed is one pair of runs: give each once.""",
+    "L225": """A split whose test rows are also trained on. It is a warning.
+Example: `lossc train mse --task diabetes --split as-published`
+The public EvoMAL code deals its tabular sets so; its test errors are too good. Without --split, no row is shared.""",
+    "L226": """The files of a data set are not there.
+Example: `lossc train ace --task mnist` without a data folder
+Name the folder with --data or the variable LOSSC_DATA; docs/tasks.md shows how it is laid out. Nothing is fetched.""",
+    "L227": """A data file that is damaged, or is not what its name says.
+Example: an image file that was cut short in a copy, a pickle that names more than numpy's arrays
+Get the file again from its publisher.""",
     "L230": """An input that cannot be read.
 Example: a file that does not exist, standard input that is empty
 Give a formula, the path of a `.loss` or `.json` file, or the name of a loss.""",

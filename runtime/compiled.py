@@ -129,6 +129,19 @@ def load_file(path: str | Path) -> type[nn.Module]:
     The file is run as the user's own code, like any import. Raises UsageError (L243) if it cannot be read or run, or
     holds no such class.
     """
+    module = run_file(path)
+    try:
+        return _loss_class(module, Path(path))
+    except UsageError:
+        sys.modules.pop(module.__name__, None)
+        raise
+
+
+def run_file(path: str | Path) -> ModuleType:
+    """A Python file that the user names, run as a module: the user's own code, like any import.
+
+    Raises UsageError (L243) if it cannot be read or run.
+    """
     file = Path(path)
     digest = hashlib.blake2b(str(file.resolve()).encode(), digest_size=8).hexdigest()
     spec = importlib.util.spec_from_file_location(f"_lossc_file_{digest}", file)
@@ -138,13 +151,13 @@ def load_file(path: str | Path) -> type[nn.Module]:
     sys.modules[spec.name] = module
     try:
         spec.loader.exec_module(module)
-        return _loss_class(module, file)
     except UsageError:
         sys.modules.pop(spec.name, None)
         raise
     except (Exception, SystemExit) as problem:
         sys.modules.pop(spec.name, None)
         raise UsageError("L243", f"`{file}` does not run: {type(problem).__name__}: {problem}") from problem
+    return module
 
 
 def _loss_class(module: ModuleType, file: Path) -> type[nn.Module]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import torch
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from lossc.compiler.errors import LossTypeError, UsageError
-from lossc.runtime.data import Part, generator
+from lossc.runtime.data import Part, derive, generator
 from lossc.runtime.tasks import SGD, Task
 
 
@@ -60,6 +61,23 @@ def batches(seed: int, rows: int, size: int, start: int = 0) -> Iterator[Tensor]
         epoch, place = epoch + 1, 0
 
 
+@contextmanager
+def randomness(model: nn.Module, seed: int, step: int) -> Iterator[None]:
+    """Torch's global stream seeded for one step of training, and put back: dropout is a function of (seed, step)."""
+    if not any(isinstance(m, _DROPOUT) or not type(m).__module__.startswith(_KNOWN) for m in model.modules()):
+        yield
+        return
+    cuda = {p.device for p in model.parameters() if p.is_cuda}
+    with torch.random.fork_rng(devices=cuda):
+        torch.manual_seed(derive(seed, "inside", step))
+        yield
+
+
+_DROPOUT = nn.modules.dropout._DropoutNd
+_KNOWN = ("torch.", "lossc.")
+"""What draws random numbers, and whose modules draw none otherwise; a user's own may."""
+
+
 def step(model: nn.Module, loss: nn.Module, sgd: SGD, state: TrainState, x: Tensor, y: Tensor) -> TrainState:
     """The state after one gradient step on a batch; the one that is given stays as it was.
 
@@ -96,6 +114,7 @@ def _loss_value(loss: nn.Module, outputs: Tensor, y: Tensor) -> Tensor:
 def _descend(sgd: SGD, state: TrainState, slopes: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Weights and velocity after the update of `torch.optim.SGD`."""
     new, velocity = {}, {}
+    rate = sgd.at(state.step).lr
     for name, slope in slopes.items():
         weight = state.params[name]
         if sgd.weight_decay:
@@ -103,16 +122,21 @@ def _descend(sgd: SGD, state: TrainState, slopes: dict[str, Tensor]) -> tuple[di
         if sgd.momentum:
             velocity[name] = sgd.momentum * state.velocity[name] + slope
             slope = slope + sgd.momentum * velocity[name] if sgd.nesterov else velocity[name]
-        new[name] = weight - sgd.lr * slope
+        new[name] = weight - rate * slope
     return new, velocity
 
 
+CHUNK = 1 << 20
+"""Numbers that are evaluated at once: 341 colour images of 32x32."""
+
+
 @torch.no_grad()
-def evaluate(task: Task, model: nn.Module, state: TrainState, part: Part, *, chunk: int = 4096) -> float:
-    """The task's metric on a part, the model in evaluation mode, `chunk` rows at a time."""
+def evaluate(task: Task, model: nn.Module, state: TrainState, part: Part, *, chunk: int = 0) -> float:
+    """The task's metric on a part, the model in evaluation mode, `chunk` rows at a time (0: a number that suits)."""
     training = model.training
     model.eval()
     total = 0.0
+    chunk = chunk or min(4096, max(64, CHUNK // task.data.features))
     for start in range(0, len(part), chunk):
         x, y = part.x[start : start + chunk], part.y[start : start + chunk]
         total += float(task.metric.measure(functional_call(model, {**state.params, **state.buffers}, (x,)), y)) * len(x)

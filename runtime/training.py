@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from lossc.compiler.errors import UsageError
-from lossc.runtime.inner import TrainState, batches, evaluate, init, step
+from lossc.runtime.inner import TrainState, batches, evaluate, init, randomness, step
 from lossc.runtime.tasks import Task
 
 __all__ = [
@@ -35,7 +35,10 @@ EARLY = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One point of a learning curve: the last batch's training loss and the metric on the validation part."""
+    """One point of a learning curve: the last batch's training loss and the metric on the validation part.
+
+    A task of many rows may measure it on some of them (`Task.curve_rows`), but for the last.
+    """
 
     step: int
     loss: float
@@ -88,13 +91,17 @@ def train(
     model, state = init(task, seed, device=device, dtype=dtype)
     early = max(1, round(EARLY * task.steps))
     marks = {round(k * task.steps / MARKS) for k in range(1, MARKS + 1)} | {early}
-    curve = [Point(0, math.nan, evaluate(task, model, state, val))]
+    some = val if not task.curve_rows else val.first(task.curve_rows)
+    curve = [Point(0, math.nan, evaluate(task, model, state, some))]
     stream = batches(seed, len(data), task.batch_size)
     while state.step < task.steps and not state.failure:
         rows = next(stream).to(device)
-        state = step(model, loss, task.sgd, state, data.x[rows], data.y[rows])
+        x = task.augmented(data.x[rows], seed, state.step)
+        with randomness(model, seed, state.step):
+            state = step(model, loss, task.sgd, state, x, data.y[rows])
         if state.step in marks and not state.failure:
-            curve.append(Point(state.step, state.loss, evaluate(task, model, state, val)))
+            seen = val if state.step == task.steps else some
+            curve.append(Point(state.step, state.loss, evaluate(task, model, state, seen)))
         if progress is not None:
             progress(task.steps if state.failure else state.step, task.steps)
     last = evaluate(task, model, state, val)

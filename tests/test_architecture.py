@@ -179,6 +179,9 @@ FORBIDDEN_CALLS = {"eval", "exec", "compile", "__import__", "os.system", "os.pop
 EVALUATES = {"sympify", "parse_expr", "parse_latex"}
 """What SymPy turns text into objects with: it evaluates the text as Python."""
 FORBIDDEN_IMPORTS = {"pickle", "marshal", "shelve", "dill", "cloudpickle", "joblib"}
+READS_PICKLES = {"runtime/data/unpickle.py"}
+"""The only module that reads a pickle, CIFAR's: it knows stand-ins for numpy's arrays and nothing else
+(tests/runtime/test_data_hostile.py)."""
 
 
 @pytest.mark.parametrize("path", PRODUCT, ids=name_of)
@@ -186,6 +189,8 @@ def test_no_text_is_executed(path: Path) -> None:
     """No eval, exec, pickle, sympify or shell: text of a user is parsed by our grammar and by nothing else."""
     tree = tree_of(path)
     wrong = {m for m in imports_of(path) if m.split(".")[0] in FORBIDDEN_IMPORTS}
+    if name_of(path) in READS_PICKLES:
+        wrong.discard("pickle")
     for name, call in calls_of(tree):
         if name in FORBIDDEN_CALLS and not (name_of(path) in RUNS_CODE and name in ("exec", "compile")):
             wrong.add(name)

@@ -26,6 +26,21 @@ from lossc.cli.options import (
     SetOption,
     YOption,
 )
+from lossc.cli.tasks import (
+    BatchOption,
+    DataOption,
+    DeviceOption,
+    ModelOption,
+    RateOption,
+    ScaleOption,
+    SizeOption,
+    SplitOption,
+    StepsOption,
+    TaskOption,
+    Wanted,
+    checked_device,
+    chosen_task,
+)
 from lossc.compiler.errors import LosscError, LossTypeError, UsageError
 from lossc.compiler.ir import F, Y, postorder
 from lossc.compiler.loss import Loss
@@ -51,20 +66,17 @@ MAX_SEEDS, MAX_THREADS = 1000, 256
 def run(
     ctx: typer.Context,
     loss: LossArgument,
-    task_name: Annotated[
-        str, typer.Option("--task", metavar="TASK", help="diabetes (regression) or digits (classification).")
-    ] = "diabetes",
+    task_name: TaskOption = "diabetes",
     seeds: Annotated[int, typer.Option("--seeds", metavar="N", help="Train with the seeds 0 to N-1.")] = 1,
-    size: Annotated[str, typer.Option("--size", metavar="SIZE", help="Of the model: small, or thesis.")] = "small",
-    steps: Annotated[
-        int | None, typer.Option("--steps", metavar="N", help="Gradient steps.", show_default=False)
-    ] = None,
-    batch_size: Annotated[
-        int | None, typer.Option("--batch-size", metavar="N", help="Rows a step.", show_default=False)
-    ] = None,
-    lr: Annotated[
-        float | None, typer.Option("--lr", metavar="RATE", help="Learning rate of SGD.", show_default=False)
-    ] = None,
+    model: ModelOption = None,
+    size: SizeOption = None,
+    data: DataOption = None,
+    split: SplitOption = None,
+    target_scale: ScaleOption = None,
+    steps: StepsOption = None,
+    batch_size: BatchOption = None,
+    lr: RateOption = None,
+    device: DeviceOption = "cpu",
     threads: Annotated[
         int, typer.Option("--threads", metavar="N", help="Threads of torch; more may help with --size thesis.")
     ] = 1,
@@ -82,27 +94,50 @@ def run(
     LOSS may also be an emitted .py file, which is run as it is.
     """
     session = begin(ctx, as_json, quiet)
-    if not 1 <= seeds <= MAX_SEEDS:
-        raise UsageError("L223", f"`--seeds` must be between 1 and {MAX_SEEDS:,}, got {seeds}")
-    if not 1 <= threads <= MAX_THREADS:
-        raise UsageError("L223", f"`--threads` must be between 1 and {MAX_THREADS}, got {threads}")
+    check_range("--seeds", seeds, MAX_SEEDS)
+    check_range("--threads", threads, MAX_THREADS)
     given = Given(y, f, name, param or (), sets or (), dialect.value)
     check_options(given)
     source = python_file(loss) or read_loss(loss, given, session.warnings)
     session.note("loading torch ...")
-    from lossc.cli.comparison import caption, compared, comparison_table, remarks
-    from lossc.runtime.tasks import get_task
-
-    task = get_task(task_name, size, steps=steps, batch_size=batch_size, lr=lr)
+    wanted = Wanted(size, model, split, data, target_scale)
+    task = chosen_task(session, task_name, wanted, steps=steps, batch_size=batch_size, lr=lr)
     if isinstance(source, Path):
         label, module = emitted(source, given, task)
     else:
         label, module = compiled(session, suited(session, source, task, given, loss), task)
+    return trained(session, task, task_name, label, module, source, range(seeds), threads, checked_device(device))
+
+
+def check_range(option: str, value: int, most: int) -> None:
+    """UsageError (L223) for a number that is not between 1 and `most`."""
+    if not 1 <= value <= most:
+        raise UsageError("L223", f"`{option}` must be between 1 and {most:,}, got {value}")
+
+
+def trained(
+    session: Session,
+    task: Task,
+    task_name: str,
+    label: str,
+    module: nn.Module,
+    source: Path | Loss,
+    seeds: range,
+    threads: int,
+    device: str,
+) -> Outcome:
+    """The comparison, as data and as text; what fails inside a file of the user's own is said to be that (L243)."""
+    from lossc.cli.comparison import caption, compared, comparison_table, remarks
+    from lossc.runtime.tasks import task_file
+
+    session.print_warnings()
+    own = task_file(task_name)
     try:
-        found = compared(session, task, {label: module}, range(seeds), threads=threads)
+        found = compared(session, task, {label: module}, seeds, threads=threads, device=device)
     except Exception as problem:
-        raise users_own(source, problem) from None
-    text = caption(task, seeds) + comparison_table(found) + remarks(found)
+        files = [str(source)] if isinstance(source, Path) else []
+        raise users_own([*files, *(own[:1] if own else ())], problem) from None
+    text = caption(task, len(seeds)) + comparison_table(found) + remarks(found)
     return Outcome({"loss": label, **found.as_json(), "metric_doc": task.metric.doc}, text)
 
 
@@ -155,8 +190,8 @@ def _cut(text: str, width: int = 40) -> str:
     return text if len(text) <= width else text[: width - 1] + "…"
 
 
-def users_own(source: Path | Loss, problem: Exception) -> Exception:
-    """What to raise for a failure in training: one inside the user's own file is said to be that (L243)."""
-    if isinstance(problem, LosscError) or not isinstance(source, Path):
+def users_own(files: list[str], problem: Exception) -> Exception:
+    """What to raise for a failure in training: where the user's own files take part, it is said to be theirs (L243)."""
+    if isinstance(problem, LosscError) or not files:
         return problem
-    return UsageError("L243", f"{source} failed in training: {type(problem).__name__}: {problem}")
+    return UsageError("L243", f"{' or '.join(files)} failed in training: {type(problem).__name__}: {problem}")

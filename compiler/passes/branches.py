@@ -188,7 +188,7 @@ def _trials(atom: Expr, facts: Facts) -> list[float]:
 
 
 def _settings(root: Expr, loss: Loss) -> Iterator[Mapping[Expr, float]]:
-    """Hyper-parameters to try: the defaults, and values across the whole of each role; learnable coefficients near 1."""
+    """Hyper-parameters to try: the defaults, and values across the whole of each role; coefficients near 1."""
     params = [n for n in postorder(root) if n.op == PARAM]
     weights = [n for n in postorder(root) if n.op == COEF and n.index < _FRESH]
     defaults = {p: loss.parameter(p.name).default for p in params}

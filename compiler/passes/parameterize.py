@@ -173,7 +173,7 @@ def _without_dead(loss: Loss) -> Expr:
 _INVARIANT = frozenset({"log", "log2", "log10", "logratio", "xlogy", "logaddexp"} | {
     r.name for r in ops.OPS.values() if r.centre is not None or r.name == "logsumexp_c"
 })  # fmt: skip
-"""Operators that turn a factor, or a shift, into an added constant: its coefficient appears in the gradient and cancels."""
+"""Operators that turn a factor, or a shift, into an added constant: its coefficient is in the gradient and cancels."""
 _TRIES, _DIGITS, _NOTHING = 4, 40, 1e-25
 
 

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from lossc.compiler.errors import UsageError
 from lossc.compiler.loss import CLASSWISE, Loss
-from lossc.runtime.data import CLASSIFICATION, Dataset, Split, generator, split
+from lossc.runtime.data import CLASSIFICATION, HONEST, STANDARD, Dataset, Split, generator, split
 
 
 class ModelFactory(Protocol):
@@ -21,14 +21,30 @@ class ModelFactory(Protocol):
     def __call__(self, stream: torch.Generator, dtype: torch.dtype = torch.float32) -> nn.Module: ...
 
 
+Augment = Callable[[Tensor, torch.Generator], Tensor]
+"""`(batch, stream) -> batch`: what is done to the inputs of a training batch; random by the stream alone."""
+
+
 @dataclass(frozen=True, slots=True)
 class SGD:
-    """Settings of stochastic gradient descent, with the meaning that `torch.optim.SGD` gives them."""
+    """Settings of stochastic gradient descent, with the meaning that `torch.optim.SGD` gives them.
+
+    At each of the steps in `milestones` the learning rate is multiplied by `decay` (torch's MultiStepLR).
+    """
 
     lr: float
     momentum: float = 0.0
     nesterov: bool = False
     weight_decay: float = 0.0
+    milestones: tuple[int, ...] = ()
+    decay: float = 0.1
+
+    def at(self, step: int) -> SGD:
+        """The settings without a schedule that hold for the step after `step` others."""
+        if not self.milestones:
+            return self
+        passed = sum(step >= milestone for milestone in self.milestones)
+        return replace(self, lr=self.lr * self.decay**passed, milestones=())
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +63,8 @@ def error_rate(logits: Tensor, targets: Tensor) -> Tensor:
 
 
 MSE = Metric("MSE", "mean squared error in standardised units (predicting the mean gives about 1)", functional.mse_loss)
+MSE_RANGE = Metric("MSE", "mean squared error in units of the targets' range in training", functional.mse_loss)
+MSE_RAW = Metric("MSE", "mean squared error in the units of the targets", functional.mse_loss)
 ERROR_RATE = Metric("error rate", "share of wrongly classified rows", error_rate)
 
 
@@ -55,11 +73,15 @@ class Task:
     """A problem to train a base model on with any loss.
 
     name, model     for messages and tables: "diabetes", "MLP 10-64-64-1"
-    data            the raw data set; `split(seed)` deals and standardises it
+    data            the raw data set; `split(seed)` deals and scales it
     build           the model factory
-    sgd, batch_size, steps   the inner optimiser: SGD without schedule, `steps` gradient steps
+    sgd, batch_size, steps   the inner optimiser: SGD, `steps` gradient steps
     metric          what counts in the end; `baseline` names the loss that is usually trained for it
     meta_loss       the differentiable stand-in for the metric that a meta-learner minimises
+    dealing         how rows are dealt: "honest", or "as-published" (test rows are trained on)
+    target_scale    how regression targets are scaled: "standard", "minmax" or "raw"
+    augment         what is done to the inputs of a training batch, or None
+    curve_rows      points of a learning curve between start and end see so many validation rows; 0: all
 
     Models give [n, 1] for regression (as are the targets) and logits [n, C] for classification (targets: indices [n]).
     """
@@ -74,6 +96,10 @@ class Task:
     metric: Metric
     baseline: str
     meta_loss: Callable[[Tensor, Tensor], Tensor]
+    dealing: str = HONEST
+    target_scale: str = STANDARD
+    augment: Augment | None = None
+    curve_rows: int = 0
 
     @property
     def kind(self) -> str:
@@ -82,7 +108,11 @@ class Task:
 
     def split(self, seed: int, dtype: torch.dtype = torch.float32) -> Split:
         """The parts of the data for this seed, the same for every loss."""
-        return split(self.data, seed, dtype)
+        return split(self.data, seed, dtype, how=self.dealing, target_scale=self.target_scale)
+
+    def augmented(self, x: Tensor, seed: int, step: int) -> Tensor:
+        """The inputs of the training batch after `step` steps, augmented: a function of x, the seed and the step."""
+        return x if self.augment is None else self.augment(x, generator(seed, "augment", step))
 
     def fresh_model(self, seed: int, dtype: torch.dtype = torch.float32) -> nn.Module:
         """The untrained model for this seed, the same for every loss."""

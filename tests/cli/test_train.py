@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import shlex
 import subprocess
 import sys
@@ -18,9 +19,11 @@ from lossc.cli.commands import demo, train
 from lossc.compiler.loss import Loss
 from lossc.grammar.library import named
 from lossc.runtime import tasks
+from lossc.runtime.models import FLAT, IMAGES
 from lossc.runtime.tasks import get_task
 from lossc.runtime.training import compare
 from tests.cli.support import Ran, environment
+from tests.runtime import datasets
 
 Run = Callable[..., Ran]
 FEW = ("--steps", "5")
@@ -183,6 +186,96 @@ def test_every_example_of_train_runs(tmp_path: Path) -> None:
         done = subprocess.run(["bash", "-c", line], cwd=tmp_path, env=env, capture_output=True, check=False)
         assert done.returncode == 0, (line, done.stderr)
         assert b"Traceback" not in done.stderr
+
+
+# -- tasks from files ------------------------------------------------------------------------------------------------
+
+
+def test_a_task_from_a_data_folder(lossc: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """--data, or LOSSC_DATA, names the folder; --model picks the model, and the table says which."""
+    datasets.write_mnist(tmp_path / "data" / "mnist")
+    args = ("train", "-y*log(f)", "--task", "mnist", "--model", "logistic", *FEW)
+    by_option = lossc(*args, "--data", "data")
+    assert by_option.code == 0, by_option.err
+    assert "mnist (classification), logistic 784-10, 5 steps of SGD" in by_option.out
+    monkeypatch.setenv("LOSSC_DATA", str(tmp_path / "data"))
+    assert rows(lossc(*args, "--json")) == rows(lossc(*args, "--data", "data", "--json"))
+    assert "LeNet-5" in lossc("train", "-y*log(f)", "--task", "mnist", *FEW).out
+
+
+def test_files_that_are_missing_are_explained(lossc: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which files in which folder, and how the folder is named; the call is at fault."""
+    monkeypatch.delenv("LOSSC_DATA", raising=False)
+    for more in ((), ("--data", "nowhere")):
+        ran = lossc("train", "ace", "--task", "cifar10", *more)
+        assert (ran.code, ran.out) == (2, "")
+        for part in ("error[L226]", "cifar-10-batches-py/", "test_batch", "--data or LOSSC_DATA"):
+            assert part in ran.err
+
+
+def test_the_leaky_split_warns(lossc: Run) -> None:
+    """--split as-published trains, warns as text and in JSON, and the caption says what the split does."""
+    ran = lossc("train", "mse", "--split", "as-published", *FEW)
+    assert ran.code == 0 and "warning[L225]" in ran.err and "test rows are trained on" in ran.out
+    record = lossc("train", "mse", "--split", "as-published", *FEW, "--json").json
+    assert [w["code"] for w in record["warnings"]] == ["L225"]
+    honest = lossc("train", "mse", *FEW, "--json").json
+    assert honest["warnings"] == [] and honest["result"]["rows"] != record["result"]["rows"]
+
+
+def test_the_example_of_the_documentation(lossc: Run, tmp_path: Path) -> None:
+    """The ten lines of docs/tasks.md with the command below them: the user's task, beside its baseline."""
+    datasets.write_table(tmp_path)
+    (tmp_path / "mytask.py").write_text(datasets.example())
+    (command,) = re.findall(r"^lossc train .*mytask\.py:task.*$", datasets.DOC.read_text("utf-8"), re.MULTILINE)
+    ran = lossc(*shlex.split(command)[1:])
+    assert ran.code == 0, ran.err
+    assert ran.out.startswith("mine (regression), model, 300 steps of SGD, learning rate 0.05")
+    fewer = lossc(*shlex.split(command)[1:], "--steps", "3", "--json")
+    assert fewer.json["result"]["steps"] == 3
+
+
+def test_a_task_of_ones_own_that_fails(lossc: Run, tmp_path: Path) -> None:
+    """A missing file, options that only lossc's tasks have, and a model that fails, each with its code."""
+    assert "error[L243]" in lossc("train", "mse", "--task", "none.py:task").err
+    (tmp_path / "mytask.py").write_text(
+        "from torch import nn\nfrom lossc.runtime.tasks import make_task\n"
+        "task = make_task('mine', [[float(i)] for i in range(20)], list(range(20)), lambda: nn.Linear(2, 1))\n"
+    )
+    refused = lossc("train", "mse", "--task", "mytask.py", "--size", "thesis")
+    assert refused.code == 2 and "error[L235]" in refused.err and "--size" in refused.err
+    failed = lossc("train", "mse", "--task", "mytask.py", *FEW)
+    assert failed.code == 2 and "error[L243]" in failed.err and "mytask.py failed in training" in failed.err
+
+
+@pytest.mark.parametrize(
+    ("args", "code"),
+    [
+        (["--model", "vgg16"], "L221"),
+        (["--split", "leaky"], "L221"),
+        (["--target-scale", "log"], "L221"),
+        (["--device", "cuda:99"], "L223"),
+        (["--device", "abacus"], "L223"),
+        (["--task", "mnist", "--split", "as-published"], "L221"),
+    ],
+)
+def test_options_of_a_task_that_cannot_be(lossc: Run, args: list[str], code: str) -> None:
+    """Each is the call's fault, and what would do is said."""
+    ran = lossc("train", "mse", *args, *FEW, "--json")
+    assert (ran.code, ran.json["error"]["code"]) == (2, code)
+    assert ran.json["error"]["expected"]
+
+
+def test_the_help_names_every_task_and_model(lossc: Run) -> None:
+    """What `--task` and `--model` say of themselves is what there is."""
+    words = set(re.findall(r"[\w-]+", lossc("train", "--help").out))
+    assert {*tasks.NAMES, *FLAT, *IMAGES} <= words
+
+
+def test_targets_scaled_to_a_range(lossc: Run) -> None:
+    """--target-scale minmax: the errors are in units of the range, and the caption says so."""
+    ran = lossc("train", "mse", "--target-scale", "minmax", *FEW)
+    assert ran.code == 0 and "in units of the targets' range" in ran.out
 
 
 # -- demo -------------------------------------------------------------------------------------------------------------

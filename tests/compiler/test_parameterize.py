@@ -26,7 +26,7 @@ def text(formula: str, **more: object) -> str:
 
 
 def test_every_edge_of_the_tree_has_its_own_coefficient() -> None:
-    """The edge out of the root and each edge below, numbered in prefix order (algorithm 2); shared parts are two edges."""
+    """The edge out of the root and each edge below, in prefix order (algorithm 2); shared parts are two edges."""
     assert text("sqrt(abs(y - f))") == "phi[0]*sqrt(phi[1]*abs(phi[2]*(phi[3]*y - phi[4]*f)))"
     assert count_coefficients(parameterize(lossc.parse("(y - f)*(y - f)"))) == 7
 

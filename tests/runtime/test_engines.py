@@ -168,7 +168,7 @@ def test_finite_differences(name: str, steps: int) -> None:
 @pytest.mark.parametrize("classes", [0, 3, 9])
 @pytest.mark.parametrize("chunk", [1, 2, 5])
 def test_lockstep_losses_do_not_touch_each_other(classes: int, chunk: int) -> None:
-    """Losses of different forms, done together in chunks of any size, each have the meta-gradient that they have alone."""
+    """Losses of different forms, together in chunks of any size, each have the meta-gradient that they have alone."""
     here = episode(lambda: stack(nn.ReLU, classes or 1), 1, OPTIMISERS["nesterov"], classes=classes)
     names = list(CLASSES if classes else REGRESSION)
     families = [Symbolic(loss_of(n)) for n in names] * 2

@@ -121,7 +121,7 @@ def test_code_is_straight_line_and_the_same_every_time() -> None:
 
 
 def test_module_is_called_like_a_loss_of_torch() -> None:
-    """`to_network` gives a module whose φ is a parameter, near 1, the same for a seed; it folds back to its function."""
+    """`to_network` gives a module whose φ is a parameter, near 1, the same for a seed; folded, it is its function."""
     loss = lossc.parse("abs(log(y*f + eps))", y="onehot", f="prob")
     network = loss.to_network(seed=3)
     f, y = batch(5)
