@@ -25,6 +25,8 @@ COMMANDS: dict[str, str] = {
     "grad": "The derivative of a loss, in closed form.",
     "accuracy": "How exact a loss is in each dtype, against mpmath.",
     "train": "Train a model with a loss, beside the usual one.",
+    "optimize": "Learn the coefficients of a loss, by unrolled differentiation.",
+    "adapt": "Train while the loss adapts online (AdaLFL).",
     "list": "List the named losses.",
     "explain": "Explain an error code.",
     "demo": "From three losses of the thesis to trained models.",

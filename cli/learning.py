@@ -15,6 +15,7 @@ from lossc.compiler.errors import UsageError
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from lossc.runtime.meta.optimize import OptimizeResult
     from lossc.runtime.meta.representation import LossRepresentation
     from lossc.runtime.tasks import Task
 
@@ -73,6 +74,13 @@ def representation(kind: Representation, task: Task, optimizer: str, output: str
         return NeuralLoss(shape if output is None else replace(shape, output=output))
     y, f = ("onehot", "prob") if classes else ("real", "real")
     return taylor(kind.value, y=y, f=f, start="zero" if optimizer == "cma" else "squared")
+
+
+def learned_file(found: OptimizeResult, name: str, doc: str) -> str:
+    """The text of a file that holds a learned loss."""
+    from lossc.runtime.meta.learned import learned_text
+
+    return learned_text(found.family, found.phi, name, doc, "thesis, algorithm 3")
 
 
 class Board:

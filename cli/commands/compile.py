@@ -11,6 +11,7 @@ from lossc.cli.context import Outcome, begin
 from lossc.cli.formats import facts, signature
 from lossc.cli.given import Given
 from lossc.cli.inputs import read_loss
+from lossc.cli.learning import is_network, network_source
 from lossc.cli.options import (
     Dialect,
     DialectOption,
@@ -87,6 +88,9 @@ def run(
     if output is not None:
         check_writable(output, force=force)
     given = Given(y, f, name, param or (), sets or (), dialect.value)
+    if is_network(loss):
+        source, about = network_source(loss, given)
+        return deliver(source, about, output, force=force, note=f"{loss} -> {output}; python {output} tests it")
     written = read_loss(loss, given, session.warnings)
     compiled = written.simplify(timeout=timeout) if sympy else written
     options = Options(

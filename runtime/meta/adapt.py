@@ -26,7 +26,7 @@ from lossc.runtime.meta.guarded import Event, guarded_meta_gradient
 from lossc.runtime.meta.optimize import MetaState, Problem, Record, adam, describe_task, init, step
 from lossc.runtime.meta.representation import LossRepresentation
 from lossc.runtime.tasks import Task
-from lossc.runtime.training import Point
+from lossc.runtime.training import Point, train
 
 MARKS = 20
 SHOTS = (0.0, 0.1, 0.25, 0.5, 1.0)
@@ -205,7 +205,15 @@ def _episode(run: Adaptation, online: TrainState, here: int) -> Episode:
     seed = derive(run.config.seed, "online", here)
     velocity = online.velocity if here else {}
     return Episode(
-        run.model, online.params, online.buffers, (inner,), query, run.task.sgd, run.task.meta_loss, velocity, seed
+        run.model,
+        online.params,
+        online.buffers,
+        (inner,),
+        query,
+        run.task.sgd.at(here),
+        run.task.meta_loss,
+        velocity,
+        seed,
     )
 
 
@@ -244,6 +252,20 @@ class AdaptResult:
     failure: str = ""
     seconds: float = 0.0
     events: tuple[Event, ...] = ()
+
+    def describe(self) -> str:
+        """What adapted, as it was at the end."""
+        return self.family.describe(self.phi)
+
+
+def train_baseline(task: Task, seed: int, *, device: str = "cpu", dtype: str = "float32") -> AdaptResult:
+    """Training with the task's usual loss, as a result to compare with."""
+    real = torch.float64 if dtype == "float64" else torch.float32
+    found = train(task, task.baseline_loss(), seed, device=device, dtype=real)
+    rate = LearningRate(task)
+    return AdaptResult(
+        rate, rate.initial(0), (), found.curve, found.steps, found.val, found.test, found.failure, found.seconds
+    )
 
 
 def conclude(run: Adaptation, state: AdaptState, seconds: float, events: tuple[Event, ...] = ()) -> AdaptResult:

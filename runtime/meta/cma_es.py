@@ -66,7 +66,10 @@ def run_cma(
             progress(record, MetaState(generation + 1, best_phi, centre, centre))
         if strategy.stop():
             break
-    return OptimizeResult(problem.family, best_phi, tuple(history), config, "", time.perf_counter() - began)
+    first = history[0].value if history else math.nan
+    return OptimizeResult(
+        problem.family, best_phi, tuple(history), config, "", time.perf_counter() - began, first, best
+    )
 
 
 def _strategy(problem: Problem, centre: Tensor) -> Any:

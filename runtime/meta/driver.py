@@ -113,7 +113,7 @@ def run_optimize(
         writer.note(record.as_json(), lambda here=here: pack_meta(here), last=over)
         if progress is not None:
             progress(record, state)
-    return result_of(problem, state, history, time.perf_counter() - began)
+    return result_of(problem, state, history, time.perf_counter() - began, start)
 
 
 def _run_cma(

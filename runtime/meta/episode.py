@@ -6,15 +6,14 @@ everything it depends on besides the loss, as values, so that each engine comput
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from lossc.runtime.data import derive
+from lossc.runtime.inner import randomness
 from lossc.runtime.tasks import SGD
 
 MetaLoss = Callable[[Tensor, Tensor], Tensor]
@@ -110,33 +109,9 @@ def run_model(
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """The outputs at inner step `step` (the query is step T), and the buffers that the model leaves behind."""
     own = {k: v.clone() for k, v in buffers.items()}
-    with randomness(episode, step):
+    with randomness(episode.model, episode.seed, step):
         outputs = functional_call(episode.model, {**params, **own}, (x,))
     return outputs, {k: v.detach() for k, v in own.items()}
-
-
-@contextmanager
-def randomness(episode: Episode, step: int) -> Iterator[None]:
-    """Torch's global stream seeded for one step of the episode, and put back: dropout is a function of (seed, step)."""
-    if not is_random(episode.model):
-        yield
-        return
-    device = next((p.device for p in episode.params.values()), torch.device("cpu"))
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(derive(episode.seed, "inside", step))
-        yield
-
-
-def is_random(model: nn.Module) -> bool:
-    """Whether the model may draw random numbers: it holds anything but the layers that are known not to."""
-    return any(not isinstance(m, _SURE) for m in model.modules() if not any(True for _ in m.children()))
-
-
-_SURE = (
-    nn.Linear, nn.Conv1d, nn.Conv2d, nn.ReLU, nn.Tanh, nn.Sigmoid, nn.LeakyReLU, nn.ELU, nn.GELU, nn.Softplus, nn.SiLU,
-    nn.Identity, nn.Flatten, nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.BatchNorm1d, nn.BatchNorm2d,
-    nn.LayerNorm, nn.GroupNorm,
-)  # fmt: skip
 
 
 def descend(

@@ -20,10 +20,11 @@ from torch import Tensor
 
 from lossc.compiler.errors import UsageError
 from lossc.runtime.data import derive
-from lossc.runtime.inner import TrainState, batches, evaluate
+from lossc.runtime.inner import TrainState, batches, evaluate, randomness
 from lossc.runtime.inner import init as start_training
 from lossc.runtime.inner import step as train_step
 from lossc.runtime.meta.config import MetaConfig, make_config
+from lossc.runtime.meta.engines.evolution import play
 from lossc.runtime.meta.guarded import Event, float32_error, growth_of, guarded_meta_gradient
 from lossc.runtime.meta.network import LossNetwork
 from lossc.runtime.meta.representation import LossRepresentation
@@ -102,6 +103,7 @@ class OptimizeResult:
     network   the learned loss as a module
     history   a record for every meta-step of this call
     failure   why the run ended before its last step, or ""
+    before, after   the mean meta-loss over 20 episodes that learning did not see, with the first φ and with the last
     """
 
     family: LossRepresentation
@@ -110,6 +112,8 @@ class OptimizeResult:
     config: MetaConfig
     failure: str = ""
     seconds: float = 0.0
+    before: float = math.nan
+    after: float = math.nan
 
     @property
     def loss(self) -> Loss | None:
@@ -232,8 +236,21 @@ def _trained(
     stream = batches(seed, len(data), sampler.task.batch_size)
     while state.step < steps and not state.failure:
         rows = next(stream).to(data.x.device)
-        state = train_step(model, loss, sampler.task.sgd, state, data.x[rows], data.y[rows])
+        x = sampler.task.augmented(data.x[rows], seed, state.step)
+        with randomness(model, seed, state.step):
+            state = train_step(model, loss, sampler.task.sgd, state, x, data.y[rows])
     return state
+
+
+def measure(problem: Problem, phi: Tensor, episodes: int = 20) -> float:
+    """The mean meta-loss over episodes that learning never sees, the same ones for every φ."""
+    drawn = [sampler.episode(_UNSEEN + i) for i in range(episodes) for sampler in problem.samplers]
+    values = [play(episode, problem.family, phi)[0] for episode in drawn]
+    return sum(values) / len(values)
+
+
+_UNSEEN = 10**9
+"""Meta-steps from here on are for measuring."""
 
 
 def kink_share(family: LossRepresentation, episode: Any, phi: Tensor) -> float | None:
@@ -305,10 +322,16 @@ def describe_task(task: Task) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def result_of(problem: Problem, state: MetaState, history: Sequence[Record], seconds: float) -> OptimizeResult:
+def result_of(
+    problem: Problem, state: MetaState, history: Sequence[Record], seconds: float, start: Tensor | None = None
+) -> OptimizeResult:
     """The result of a run that ended in `state`."""
     phi = state.best_phi if state.best_phi is not None else state.phi
-    return OptimizeResult(problem.family, phi, tuple(history), problem.config, state.failure, seconds)
+    first = problem.family.initial(problem.config.seed) if start is None else start
+    return OptimizeResult(
+        problem.family, phi, tuple(history), problem.config, state.failure, seconds, measure(problem, first),
+        measure(problem, phi),
+    )  # fmt: skip
 
 
 def as_family(loss: Any, tasks: Sequence[Task], config: MetaConfig) -> tuple[LossRepresentation, Tensor | None]:

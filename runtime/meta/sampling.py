@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lossc.runtime.data import Part, Split, derive
+from lossc.runtime.data import Part, Split, derive, generator
 from lossc.runtime.meta.config import MetaConfig
 from lossc.runtime.meta.episode import Batch, Episode, MetaLoss
 from lossc.runtime.tasks import Task
@@ -79,9 +79,14 @@ class Sampler:
         )
 
     def batch(self, which: str, step: int, place: int) -> Batch:
-        """A batch of the training part ("train") or of the validation part ("valid")."""
-        part = self.valid if which == "valid" else self.train
-        return draw_batch(part, self.task.batch_size, self.config.seed, "task", self.index, which, step, place)
+        """A batch of the training part ("train"), augmented as in training, or of the validation part ("valid")."""
+        names = ("task", self.index, which, step, place)
+        x, y = draw_batch(
+            self.valid if which == "valid" else self.train, self.task.batch_size, self.config.seed, *names
+        )
+        if which == "train" and self.task.augment is not None:
+            x = self.task.augment(x, generator(self.config.seed, *names, "augment"))
+        return x, y
 
     def episode(self, step: int) -> Episode:
         """The episode of a meta-step: θ_0, the inner batches and the query."""
@@ -91,7 +96,7 @@ class Sampler:
             inner[-1] if self.config.query == "same" else self.batch(self.config.query, step, self.config.inner_steps)
         )
         seed = derive(self.config.seed, "task", self.index, "episode", step)
-        return Episode(self.model, params, buffers, inner, query, self.task.sgd, self.meta_loss, seed=seed)
+        return Episode(self.model, params, buffers, inner, query, self.task.sgd.at(0), self.meta_loss, seed=seed)
 
 
 SamplerFactory = Callable[[Task, int], Sampler]
