@@ -140,7 +140,7 @@ def load_file(path: str | Path) -> type[nn.Module]:
 def run_file(path: str | Path) -> ModuleType:
     """A Python file that the user names, run as a module: the user's own code, like any import.
 
-    Raises UsageError (L243) if it cannot be read or run.
+    While it runs it may import the files beside it. Raises UsageError (L243) if it cannot be read or run.
     """
     file = Path(path)
     digest = hashlib.blake2b(str(file.resolve()).encode(), digest_size=8).hexdigest()
@@ -149,6 +149,8 @@ def run_file(path: str | Path) -> ModuleType:
         raise UsageError("L243", f"`{file}` is not a Python file that can be read")
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
+    beside = str(file.resolve().parent)
+    sys.path.append(beside)
     try:
         spec.loader.exec_module(module)
     except UsageError:
@@ -157,6 +159,8 @@ def run_file(path: str | Path) -> ModuleType:
     except (Exception, SystemExit) as problem:
         sys.modules.pop(spec.name, None)
         raise UsageError("L243", f"`{file}` does not run: {type(problem).__name__}: {problem}") from problem
+    finally:
+        sys.path.remove(beside)
     return module
 
 

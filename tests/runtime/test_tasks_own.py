@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -110,6 +111,16 @@ def test_files_without_a_task(tmp_path: Path, source: str, said: str) -> None:
     with pytest.raises(UsageError) as caught:
         load_task(str(tmp_path / "nowhere.py"))
     assert caught.value.diagnostic.code == "L243"
+
+
+def test_a_file_may_import_its_neighbours(tmp_path: Path) -> None:
+    """A task's file finds the files beside it wherever lossc is started; the search path is put back."""
+    (tmp_path / "some_lossc_neighbour.py").write_text("from lossc.runtime.tasks import get_task\n")
+    (tmp_path / "mytask.py").write_text("from some_lossc_neighbour import get_task\ntask = get_task('sine')\n")
+    before = list(sys.path)
+    assert load_task(str(tmp_path / "mytask.py")).name == "sine"
+    assert sys.path == before
+    sys.modules.pop("some_lossc_neighbour")
 
 
 def test_a_function_may_give_the_task(tmp_path: Path) -> None:
