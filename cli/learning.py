@@ -6,10 +6,13 @@ from contextlib import suppress
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from lossc.cli.given import Given
 from lossc.cli.inputs import JSON_SUFFIX, LOSS_SUFFIX, split_path
+from lossc.cli.output import check_writable
 from lossc.compiler.errors import UsageError
 
 if TYPE_CHECKING:
@@ -27,6 +30,89 @@ class Representation(StrEnum):
     mlp = "mlp"
     taylor2 = "taylor2"
     taylor3 = "taylor3"
+
+
+TasksOption = Annotated[
+    list[str] | None, typer.Option("--task", metavar="TASK", help="As for `lossc train`; more than one add up.")
+]
+LearnedKind = Annotated[Representation, typer.Option("--representation", help="What is learned, if there is no LOSS.")]
+PresetOption = Annotated[str, typer.Option("--preset", metavar="NAME", help="thesis, public-2022 or public-2023.")]
+MetaStepsOption = Annotated[
+    int | None, typer.Option("--steps", metavar="N", help="Meta-steps, or generations. [default: 250]")
+]
+InnerOption = Annotated[
+    int | None, typer.Option("--inner-steps", metavar="T", help="Training steps a meta-step. [default: 1]")
+]
+MetaRateOption = Annotated[float | None, typer.Option("--meta-lr", metavar="RATE", help="Of Adam. [default: 0.001]")]
+OptimizerOption = Annotated[str, typer.Option("--optimizer", metavar="NAME", help="adam or cma.")]
+QueryOption = Annotated[
+    str | None, typer.Option("--query", metavar="WHAT", help="Batches of the meta-loss: same, train or valid.")
+]
+RootOption = Annotated[
+    str | None,
+    typer.Option("--activation", metavar="NAME", help="Of the root: identity, softplus or smooth-leaky-relu."),
+]
+EngineOption = Annotated[
+    str, typer.Option("--engine", metavar="NAME", help="auto, lockstep, jvp1, reversible, unroll, implicit, evolution.")
+]
+TruncateOption = Annotated[
+    int, typer.Option("--truncate", metavar="K", help="Differentiate through the last K inner steps only.")
+]
+PopulationOption = Annotated[
+    int | None, typer.Option("--population", metavar="N", help="Losses a generation of CMA-ES. [default: 25]")
+]
+SigmaOption = Annotated[
+    float | None, typer.Option("--sigma", metavar="S", help="First width of CMA-ES. [default: 1.2]")
+]
+FitnessOption = Annotated[
+    int | None, typer.Option("--fitness-steps", metavar="N", help="Training steps of a fitness. [default: 500]")
+]
+RealOption = Annotated[str, typer.Option("--dtype", metavar="NAME", help="float32 or float64.")]
+SeedOption = Annotated[int, typer.Option("--seed", metavar="N", help="Everything random is a function of it.")]
+RunOption = Annotated[str | None, typer.Option("--run", metavar="FOLDER", help="Keep progress and checkpoints there.")]
+ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on with the run in --run.")]
+BoardOption = Annotated[
+    str | None, typer.Option("--tensorboard", metavar="FOLDER", help="Write TensorBoard's events there.")
+]
+EvaluateOption = Annotated[
+    bool, typer.Option("--evaluate/--no-evaluate", help="Train with the loss before and after, and compare.")
+]
+TrainStepsOption = Annotated[
+    int | None, typer.Option("--train-steps", metavar="N", help="Of that comparison. [default: the task's]")
+]
+SeedsOption = Annotated[int, typer.Option("--seeds", metavar="N", help="Train with the seeds 0 to N-1.")]
+ThreadsOption = Annotated[int, typer.Option("--threads", metavar="N", help="Threads of torch.")]
+StartArgument = Annotated[
+    str | None,
+    typer.Argument(metavar="LOSS", help="A formula, a named loss, a file, or a learned network to go on from."),
+]
+AdaptKind = Annotated[Representation, typer.Option("--representation", help="What adapts, if there is no LOSS.")]
+MethodsOption = Annotated[
+    str, typer.Option("--methods", metavar="NAMES", help="Of adalfl, ml3, meta-lr and baseline, with commas.")
+]
+InitStepsOption = Annotated[
+    int | None, typer.Option("--init-steps", metavar="N", help="Offline meta-steps before training. [default: 2500]")
+]
+InitRateOption = Annotated[
+    float | None, typer.Option("--init-lr", metavar="RATE", help="Of Adam, offline. [default: 0.001]")
+]
+OnlineRateOption = Annotated[
+    float | None, typer.Option("--online-lr", metavar="RATE", help="Of Adam, online. [default: 1e-05]")
+]
+AdaptQueryOption = Annotated[
+    str | None, typer.Option("--query", metavar="WHAT", help="Batches of the meta-loss: valid or train.")
+]
+
+
+def check_asked(asked: Any) -> None:
+    """UsageError for numbers out of range (L223), --resume without --run (L235), or an output that cannot be (L234)."""
+    for option, value, most in (("--seeds", asked.seeds, 1000), ("--threads", asked.threads, 256)):
+        if not 1 <= value <= most:
+            raise UsageError("L223", f"`{option}` must be between 1 and {most:,}, got {value}")
+    if asked.resume and asked.run_folder is None:
+        raise UsageError("L235", "--resume goes on with a run, and --run does not say which")
+    if asked.output is not None:
+        check_writable(asked.output, force=asked.force)
 
 
 def is_network(text: str) -> bool:

@@ -86,6 +86,9 @@ Example: a second derivative of a very large formula
 Use the JSON form (`loss.to_json()`), or emit it: both keep what is shared, which may be small.""",
     "L112": """The JSON form is too long, too deep, or stands for too large a loss.
 The limits are 2,000,000 characters, 50,000 nodes, and 10,000,000 nodes once unfolded.""",
+    "L113": """The expression tree is too large to become a loss network: more than 1,000 nodes.
+Every edge of the tree gets a coefficient of its own, where the formula may share a part many times.
+Simplify the loss, or learn the coefficients of a smaller one.""",
     "L201": """A hyper-parameter that the loss does not declare.
 Example: `--set delta=2` for a loss without `delta`
 `lossc show` prints the header with the names that it has.""",
@@ -181,6 +184,31 @@ Only emitted source is loaded from memory; a file that you name yourself is your
     "L245": """An option of compilation that does not exist.
 Example: `loss.to_torch(dtype="float8")`
 The message lists those that do.""",
+    "L250": """An output activation, or a part of a loss network, that does not exist.
+Example: `--activation relu`
+A symbolic loss ends in identity, softplus or smooth-leaky-relu; the message says what a network may have.""",
+    "L251": """A loss that is to get learnable coefficients has some already.
+Fold the coefficients into numbers first (`network.fold()`), then parameterize again.""",
+    "L252": """Coefficients that do not fit the loss: too few, too many, or not finite numbers.
+`network.phi` holds as many as the loss has.""",
+    "L253": """An engine for meta-gradients that does not exist, or is not for this case.
+Example: `--engine jvp1 --inner-steps 5` (jvp1 is for one inner step)
+`--engine auto` takes the fastest one that is exact here.""",
+    "L254": """The text or file is not a learned loss network.
+Example: a file that was cut off, or edited by hand
+Learned networks are written by `lossc optimize -o` and `lossc_network` stands at their beginning.""",
+    "L255": """A setting or preset of meta-learning that cannot be.
+Example: `--inner-steps 0`, `--preset paper`
+The message says what was expected; `lossc optimize --help` lists the settings.""",
+    "L256": """A folder does not hold the run that is to be gone on with.
+Example: `--resume` with another loss, task or setting than the run was started with
+Give the settings that the run has (config.json in its folder says which), or start a run in a new folder.""",
+    "L257": """Another process works on the run.
+Example: the same command in two terminals
+Wait for it, or stop it; the lock goes with the process.""",
+    "L258": """A package that is not needed otherwise is not installed.
+Example: `--optimizer cma` without the package `cma`, `--tensorboard` without `tensorboard`
+Install it with pip.""",
     "L260": """A figure that cannot be drawn.
 Example: `lossc accuracy mse --plot mse.jpg`
 Figures are .png, .svg or .pdf files, and matplotlib draws them: it must be installed.""",

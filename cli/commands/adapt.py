@@ -5,17 +5,39 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from lossc.cli.commands.train import check_range, suited
+from lossc.cli.commands.train import suited
 from lossc.cli.context import Outcome, Session, begin, progress, table
 from lossc.cli.given import Given, check_options
 from lossc.cli.inputs import read_loss
-from lossc.cli.learning import Board, Representation, is_network, read_network, representation
+from lossc.cli.learning import (
+    AdaptKind,
+    AdaptQueryOption,
+    Board,
+    BoardOption,
+    EngineOption,
+    InitRateOption,
+    InitStepsOption,
+    MethodsOption,
+    OnlineRateOption,
+    RealOption,
+    Representation,
+    ResumeOption,
+    RunOption,
+    SeedsOption,
+    StartArgument,
+    ThreadsOption,
+    check_asked,
+    is_network,
+    read_network,
+    representation,
+)
 from lossc.cli.options import FOption, ForceOption, JsonOption, OutputOption, QuietOption, YOption
-from lossc.cli.output import check_writable, write_bytes
+from lossc.cli.output import write_bytes
 from lossc.cli.tasks import (
     BatchOption,
     DataOption,
@@ -59,39 +81,20 @@ class Method(StrEnum):
 
 def run(
     ctx: typer.Context,
-    loss: Annotated[
-        str | None, typer.Argument(metavar="[LOSS]", help="What adapts, if not --representation: a formula, or a file.")
-    ] = None,
+    loss: StartArgument = None,
     task_name: TaskOption = "diabetes",
-    kind: Annotated[
-        Representation, typer.Option("--representation", help="What adapts: AdaLFL's network, or a polynomial.")
-    ] = Representation.mlp,
-    methods: Annotated[
-        str, typer.Option("--methods", metavar="NAMES", help="Of adalfl, ml3, meta-lr and baseline, with commas.")
-    ] = "adalfl,baseline",
-    init_steps: Annotated[
-        int | None,
-        typer.Option("--init-steps", metavar="N", help="Offline meta-steps before training. [default: 2500]"),
-    ] = None,
-    init_lr: Annotated[
-        float | None, typer.Option("--init-lr", metavar="RATE", help="Of Adam, offline. [default: 0.001]")
-    ] = None,
-    online_lr: Annotated[
-        float | None, typer.Option("--online-lr", metavar="RATE", help="Of Adam, online. [default: 1e-05]")
-    ] = None,
-    query: Annotated[
-        str | None, typer.Option("--query", metavar="WHAT", help="Of the meta-loss: valid or train. [default: valid]")
-    ] = None,
-    engine: Annotated[str, typer.Option("--engine", metavar="NAME", help="auto, jvp1, unroll, ...")] = "auto",
-    dtype: Annotated[str, typer.Option("--dtype", metavar="NAME", help="float32 or float64.")] = "float32",
-    seeds: Annotated[int, typer.Option("--seeds", metavar="N", help="Train with the seeds 0 to N-1.")] = 1,
-    run_folder: Annotated[
-        str | None, typer.Option("--run", metavar="FOLDER", help="Keep progress and checkpoints there.")
-    ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the runs in --run.")] = False,
-    tensorboard: Annotated[
-        str | None, typer.Option("--tensorboard", metavar="FOLDER", help="Write TensorBoard's events there.")
-    ] = None,
+    kind: AdaptKind = Representation.mlp,
+    methods: MethodsOption = "adalfl,baseline",
+    init_steps: InitStepsOption = None,
+    init_lr: InitRateOption = None,
+    online_lr: OnlineRateOption = None,
+    query: AdaptQueryOption = None,
+    engine: EngineOption = "auto",
+    dtype: RealOption = "float32",
+    seeds: SeedsOption = 1,
+    run_folder: RunOption = None,
+    resume: ResumeOption = False,
+    tensorboard: BoardOption = None,
     model: ModelOption = None,
     size: SizeOption = None,
     data: DataOption = None,
@@ -101,7 +104,7 @@ def run(
     batch_size: BatchOption = None,
     lr: RateOption = None,
     device: DeviceOption = "cpu",
-    threads: Annotated[int, typer.Option("--threads", metavar="N", help="Threads of torch.")] = 1,
+    threads: ThreadsOption = 1,
     y: YOption = None,
     f: FOption = None,
     output: OutputOption = None,
@@ -114,43 +117,41 @@ def run(
     ml3: the loss stays as the offline steps leave it; meta-lr: the learning rate adapts instead; baseline: the task's
     usual loss. With -o the adapting loss is drawn.
     """
-    session = begin(ctx, as_json, quiet)
-    check_range("--seeds", seeds, 1000)
-    check_range("--threads", threads, 256)
-    if resume and run_folder is None:
-        raise UsageError("L235", "--resume goes on with a run, and --run does not say which")
-    wanted_methods = _methods(methods)
-    if output is not None:
+    asked = SimpleNamespace(**locals())
+    return _adapted(begin(ctx, as_json, quiet), asked)
+
+
+def _adapted(session: Session, asked: SimpleNamespace) -> Outcome:
+    if asked.output is not None:
         from lossc.runtime.accuracy.figure import check
 
-        check(output)
-        check_writable(output, force=force)
-    given = Given(y, f)
+        suffix = check(asked.output)
+    check_asked(asked)
+    wanted_methods = _methods(asked.methods)
+    given = Given(asked.y, asked.f)
     check_options(given)
     session.note("loading torch ...")
     import torch
 
     from lossc.runtime.meta.adapt import make_adapt_config
 
-    torch.set_num_threads(threads)
-    chosen = {
-        "init_steps": init_steps, "init_lr": init_lr, "online_lr": online_lr, "query": query,
-    }  # fmt: skip
-    config = make_adapt_config(engine=engine, dtype=dtype, **{k: v for k, v in chosen.items() if v is not None})
+    torch.set_num_threads(asked.threads)
+    chosen = {k: getattr(asked, k) for k in ("init_steps", "init_lr", "online_lr", "query")}
+    settings = {k: v for k, v in chosen.items() if v is not None}
+    config = make_adapt_config(engine=asked.engine, dtype=asked.dtype, **settings)
+    wanted = Wanted(asked.size, asked.model, asked.split, asked.data, asked.target_scale)
     task = chosen_task(
-        session, task_name, Wanted(size, model, split, data, target_scale), steps=steps, batch_size=batch_size, lr=lr
-    )
-    family = _family(session, loss, kind, task, given)
+        session, asked.task_name, wanted, steps=asked.steps, batch_size=asked.batch_size, lr=asked.lr
+    )  # fmt: skip
+    family = _family(session, asked.loss, asked.kind, task, given)
     session.print_warnings()
-    results = _all(session, task, family, config, wanted_methods, range(seeds), checked_device(device), run_folder,
-                   resume, tensorboard)  # fmt: skip
-    if output is not None:
-        from lossc.runtime.accuracy.figure import check
+    checked_device(asked.device)
+    results = _all(session, asked, task, family, config, wanted_methods)
+    if asked.output is not None:
         from lossc.runtime.meta.figure import draw
 
-        adapting = {m: r[0] for m, r in results.items() if r[0].shots or m == BASELINE}
-        write_bytes(output, draw(task, adapting, check(output)), force=force)
-    return _outcome(task, results, seeds, output)
+        write_bytes(asked.output, draw(task, {m: r[0] for m, r in results.items()}, suffix), force=asked.force)
+    return _outcome(task, results, asked.seeds, asked.output)
 
 
 def _methods(text: str) -> list[Method]:
@@ -182,30 +183,28 @@ def _family(
 
 
 def _all(
-    session: Session, task: Task, family: LossRepresentation | None, config: AdaptConfig, methods: Sequence[Method],
-    seeds: range, device: str, folder: str | None, resume: bool, tensorboard: str | None,
+    session: Session, asked: SimpleNamespace, task: Task, family: LossRepresentation | None, config: AdaptConfig,
+    methods: Sequence[Method],
 ) -> dict[str, list[AdaptResult]]:  # fmt: skip
-    """Every method with every seed, on the same splits, weights and batches' distribution."""
+    """Every method with every seed, on the same splits and weights."""
     results: dict[str, list[AdaptResult]] = {}
     each = config.init_steps + task.steps
-    board = Board(tensorboard)
-    with progress(session, each * len(methods) * len(seeds)) as bar:
+    board = Board(asked.tensorboard)
+    with progress(session, each * len(methods) * asked.seeds) as bar:
         done = 0
         for method in methods:
-            for seed in seeds:
-                made = config.model_copy(
-                    update={"seed": seed, "method": "adalfl" if method == BASELINE else method.value}
-                )
+            for seed in range(asked.seeds):
+                kind = "adalfl" if method == BASELINE else method.value
+                made = config.model_copy(update={"seed": seed, "method": kind})
 
                 def told(stage: str, record: Record, state: AdaptState, base: int = done, label: str = method) -> None:
                     step = record.step + (0 if stage == "offline" else config.init_steps)
                     bar.to(base + step + 1, f"{label}: {stage} step {record.step + 1}, meta-loss {record.value:.4f}")
                     board.add(f"{label}/{stage} meta-loss", record.value, record.step)
 
-                where = None if folder is None else f"{folder}/{method.value}-{seed}"
-                results.setdefault(method.value, []).append(
-                    _one(task, family, made, method, device, where, resume, told)
-                )
+                where = None if asked.run_folder is None else f"{asked.run_folder}/{method.value}-{seed}"
+                found = _one(task, family, made, method, asked.device, where, asked.resume, told)
+                results.setdefault(method.value, []).append(found)
                 done += each
     board.close()
     return results

@@ -4,15 +4,48 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from lossc.cli.commands.train import check_range, compiled, suited
+from lossc.cli.commands.train import compiled, suited
 from lossc.cli.context import Outcome, Session, begin, progress
 from lossc.cli.given import Given, check_options
 from lossc.cli.inputs import read_loss
-from lossc.cli.learning import Board, Representation, is_network, learned_file, read_network, representation
+from lossc.cli.learning import (
+    Board,
+    BoardOption,
+    EngineOption,
+    EvaluateOption,
+    FitnessOption,
+    InnerOption,
+    LearnedKind,
+    MetaRateOption,
+    MetaStepsOption,
+    OptimizerOption,
+    PopulationOption,
+    PresetOption,
+    QueryOption,
+    RealOption,
+    Representation,
+    ResumeOption,
+    RootOption,
+    RunOption,
+    SeedOption,
+    SeedsOption,
+    SigmaOption,
+    StartArgument,
+    TasksOption,
+    ThreadsOption,
+    TrainStepsOption,
+    TruncateOption,
+    check_asked,
+    is_network,
+    learned_file,
+    read_network,
+    representation,
+)
 from lossc.cli.options import (
     Dialect,
     DialectOption,
@@ -26,7 +59,7 @@ from lossc.cli.options import (
     SetOption,
     YOption,
 )
-from lossc.cli.output import STDOUT, check_writable, write
+from lossc.cli.output import STDOUT, write
 from lossc.cli.tasks import (
     BatchOption,
     DataOption,
@@ -63,76 +96,38 @@ EXAMPLES = (
 
 def run(
     ctx: typer.Context,
-    loss: Annotated[
-        str | None,
-        typer.Argument(metavar="[LOSS]", help="A formula, a named loss, a file, or a learned network to go on from."),
-    ] = None,
-    tasks: Annotated[
-        list[str] | None, typer.Option("--task", metavar="TASK", help="As for `lossc train`; more than one add up.")
-    ] = None,
-    kind: Annotated[
-        Representation, typer.Option("--representation", help="What is learned, if there is no LOSS.")
-    ] = Representation.symbolic,
-    preset: Annotated[
-        str, typer.Option("--preset", metavar="NAME", help="thesis, public-2022 or public-2023.")
-    ] = "thesis",
-    steps: Annotated[
-        int | None, typer.Option("--steps", metavar="N", help="Meta-steps, or generations. [default: 250]")
-    ] = None,
-    inner_steps: Annotated[
-        int | None, typer.Option("--inner-steps", metavar="T", help="Training steps a meta-step. [default: 1]")
-    ] = None,
-    meta_lr: Annotated[
-        float | None, typer.Option("--meta-lr", metavar="RATE", help="Of Adam. [default: 0.001]")
-    ] = None,
-    optimizer: Annotated[str, typer.Option("--optimizer", metavar="NAME", help="adam or cma.")] = "adam",
-    query: Annotated[
-        str | None, typer.Option("--query", metavar="WHAT", help="Of the meta-loss: same, train or valid.")
-    ] = None,
-    root: Annotated[
-        str | None,
-        typer.Option("--activation", metavar="NAME", help="Of the root: identity, softplus or smooth-leaky-relu."),
-    ] = None,
-    engine: Annotated[
-        str, typer.Option("--engine", metavar="NAME", help="auto, lockstep, jvp1, reversible, unroll, ...")
-    ] = "auto",
-    truncate: Annotated[
-        int, typer.Option("--truncate", metavar="K", help="Differentiate through the last K inner steps only.")
-    ] = 0,
-    population: Annotated[
-        int | None, typer.Option("--population", metavar="N", help="Losses a generation of CMA-ES. [default: 25]")
-    ] = None,
-    sigma: Annotated[
-        float | None, typer.Option("--sigma", metavar="S", help="First width of CMA-ES. [default: 1.2]")
-    ] = None,
-    fitness_steps: Annotated[
-        int | None, typer.Option("--fitness-steps", metavar="N", help="Training steps of a fitness. [default: 500]")
-    ] = None,
-    dtype: Annotated[str, typer.Option("--dtype", metavar="NAME", help="float32 or float64.")] = "float32",
-    seed: Annotated[int, typer.Option("--seed", metavar="N", help="Everything random is a function of it.")] = 0,
-    run_folder: Annotated[
-        str | None, typer.Option("--run", metavar="FOLDER", help="Keep progress and checkpoints there.")
-    ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --run.")] = False,
-    tensorboard: Annotated[
-        str | None, typer.Option("--tensorboard", metavar="FOLDER", help="Write TensorBoard's events there.")
-    ] = None,
-    evaluate: Annotated[
-        bool, typer.Option("--evaluate/--no-evaluate", help="Train with the loss before and after, and compare.")
-    ] = True,
-    seeds: Annotated[int, typer.Option("--seeds", metavar="N", help="Of that comparison: 0 to N-1.")] = 1,
+    loss: StartArgument = None,
+    tasks: TasksOption = None,
+    kind: LearnedKind = Representation.symbolic,
+    preset: PresetOption = "thesis",
+    steps: MetaStepsOption = None,
+    inner_steps: InnerOption = None,
+    meta_lr: MetaRateOption = None,
+    optimizer: OptimizerOption = "adam",
+    query: QueryOption = None,
+    root: RootOption = None,
+    engine: EngineOption = "auto",
+    truncate: TruncateOption = 0,
+    population: PopulationOption = None,
+    sigma: SigmaOption = None,
+    fitness_steps: FitnessOption = None,
+    dtype: RealOption = "float32",
+    seed: SeedOption = 0,
+    run_folder: RunOption = None,
+    resume: ResumeOption = False,
+    tensorboard: BoardOption = None,
+    evaluate: EvaluateOption = True,
+    seeds: SeedsOption = 1,
     model: ModelOption = None,
     size: SizeOption = None,
     data: DataOption = None,
     split: SplitOption = None,
     target_scale: ScaleOption = None,
-    train_steps: Annotated[
-        int | None, typer.Option("--train-steps", metavar="N", help="Of that comparison. [default: the task's]")
-    ] = None,
+    train_steps: TrainStepsOption = None,
     batch_size: BatchOption = None,
     lr: RateOption = None,
     device: DeviceOption = "cpu",
-    threads: Annotated[int, typer.Option("--threads", metavar="N", help="Threads of torch.")] = 1,
+    threads: ThreadsOption = 1,
     y: YOption = None,
     f: FOption = None,
     name: NameOption = None,
@@ -149,43 +144,49 @@ def run(
     The learned loss is written as a formula with numbers (or as JSON, for a neural network), to compile, train with or
     go on from.
     """
-    session = begin(ctx, as_json, quiet)
-    check_range("--seeds", seeds, 1000)
-    check_range("--threads", threads, 256)
-    if resume and run_folder is None:
-        raise UsageError("L235", "--resume goes on with a run, and --run does not say which")
-    if output is not None:
-        check_writable(output, force=force)
-    given = Given(y, f, name, param or (), sets or (), dialect.value)
+    asked = SimpleNamespace(**locals())
+    return _optimized(begin(ctx, as_json, quiet), asked)
+
+
+def _optimized(session: Session, asked: SimpleNamespace) -> Outcome:
+    check_asked(asked)
+    given = Given(asked.y, asked.f, asked.name, asked.param or (), asked.sets or (), asked.dialect.value)
     check_options(given)
-    names = tasks or ["diabetes"]
-    source = _source(session, loss, kind, given)
+    source = _source(session, asked.loss, asked.kind, given)
     session.note("loading torch ...")
+    config = _config(asked)
+    wanted = Wanted(asked.size, asked.model, asked.split, asked.data, asked.target_scale)
+    chosen = [
+        chosen_task(session, n, wanted, steps=asked.train_steps, batch_size=asked.batch_size, lr=asked.lr)
+        for n in asked.tasks or ["diabetes"]
+    ]
+    family, start, before = _family(session, source, asked.kind, config, chosen, given, asked.loss or "")
+    session.print_warnings()
+    checked_device(asked.device)
+    found = _learn(session, asked, chosen, family, start, config)
+    learned = learned_file(found, asked.name or "learned", _doc(family, chosen, config))
+    if asked.output == STDOUT:
+        session.say(learned)
+    elif asked.output is not None:
+        write(asked.output, learned, force=asked.force)
+    text, facts = _compared(session, asked, chosen, found, before) if asked.evaluate else ("", {})
+    data = {**_facts(found, chosen), **facts, "learned": learned, "output": asked.output}
+    return Outcome(data, _report(found, asked.output) + text)
+
+
+def _config(asked: SimpleNamespace) -> MetaConfig:
+    """The settings: the preset's, and what the options say otherwise."""
     from lossc.runtime.meta.config import make_config
 
     settings = {
-        "meta_steps": steps, "inner_steps": inner_steps, "meta_lr": meta_lr, "query": query, "output": root,
-        "population": population, "sigma": sigma, "fitness_steps": fitness_steps,
+        "meta_steps": asked.steps, "inner_steps": asked.inner_steps, "meta_lr": asked.meta_lr, "query": asked.query,
+        "output": asked.root, "population": asked.population, "sigma": asked.sigma,
+        "fitness_steps": asked.fitness_steps,
     }  # fmt: skip
-    config = make_config(
-        preset, meta_optimizer=optimizer, engine=engine, truncate=truncate, dtype=dtype, seed=seed,
-        **{k: v for k, v in settings.items() if v is not None},
+    return make_config(
+        asked.preset, meta_optimizer=asked.optimizer, engine=asked.engine, truncate=asked.truncate, dtype=asked.dtype,
+        seed=asked.seed, **{k: v for k, v in settings.items() if v is not None},
     )  # fmt: skip
-    wanted = Wanted(size, model, split, data, target_scale)
-    chosen = [
-        chosen_task(session, n, wanted, steps=train_steps, batch_size=batch_size, lr=lr) for n in names
-    ]  # fmt: skip
-    family, start, before = _family(session, source, kind, config, chosen, given, loss or "")
-    session.print_warnings()
-    found = _learn(
-        session, chosen, family, start, config, checked_device(device), threads, run_folder, resume, tensorboard
-    )
-    learned = learned_file(found, name or "learned", _doc(family, chosen, config))
-    if output is not None:
-        write(output, learned, force=force) if output != STDOUT else session.say(learned)
-    table = _compared(session, chosen, found, before, range(seeds), threads, device) if evaluate else ("", {})
-    data_out = {**_facts(found, chosen), **table[1], "learned": learned, "output": output}
-    return Outcome(data_out, _report(found, output) + table[0])
 
 
 def _source(session: Session, loss: str | None, kind: Representation, given: Given) -> Loss | str | None:
@@ -220,8 +221,8 @@ def _family(
 
 
 def _learn(
-    session: Session, tasks: Sequence[Task], family: LossRepresentation, start: Tensor | None, config: MetaConfig,
-    device: str, threads: int, folder: str | None, resume: bool, tensorboard: str | None,
+    session: Session, asked: SimpleNamespace, tasks: Sequence[Task], family: LossRepresentation, start: Tensor | None,
+    config: MetaConfig,
 ) -> OptimizeResult:  # fmt: skip
     import torch
 
@@ -229,9 +230,9 @@ def _learn(
     from lossc.runtime.meta.optimize import Problem, describe_problem
     from lossc.runtime.runs import RunFolder
 
-    torch.set_num_threads(threads)
-    board = Board(tensorboard)
-    problem = Problem(tuple(tasks), family, config, device)
+    torch.set_num_threads(asked.threads)
+    board = Board(asked.tensorboard)
+    problem = Problem(tuple(tasks), family, config, asked.device)
     with progress(session, config.meta_steps) as bar:
 
         def told(record: Record, state: MetaState) -> None:
@@ -241,9 +242,9 @@ def _learn(
             board.add("float32 error", record.error, record.step)
 
         try:
-            if folder is None:
+            if asked.run_folder is None:
                 return run_optimize(problem, start, progress=told)
-            with RunFolder(folder, describe_problem(problem, start), resume=resume) as kept:
+            with RunFolder(asked.run_folder, describe_problem(problem, start), resume=asked.resume) as kept:
                 found = run_optimize(problem, start, folder=kept, progress=told)
                 kept.write("learned.loss", learned_file(found, "learned", _doc(family, tasks, config)))
                 return found
@@ -260,9 +261,8 @@ def _doc(family: LossRepresentation, tasks: Sequence[Task], config: MetaConfig) 
 
 
 def _compared(
-    session: Session, tasks: Sequence[Task], found: OptimizeResult, before: nn.Module | None, seeds: range,
-    threads: int, device: str,
-) -> tuple[str, dict[str, Any]]:  # fmt: skip
+    session: Session, asked: SimpleNamespace, tasks: Sequence[Task], found: OptimizeResult, before: nn.Module | None
+) -> tuple[str, dict[str, Any]]:
     """Training with the loss as it was and as it is, beside the task's own."""
     from lossc.cli.comparison import caption, compared, comparison_table, remarks
 
@@ -270,8 +270,10 @@ def _compared(
     losses["learned"] = found.network
     texts, tables = [], []
     for task in tasks:
-        result = compared(session, task, losses, seeds, threads=threads, device=device)
-        texts.append("\n" + caption(task, len(seeds)) + comparison_table(result) + remarks(result))
+        result = compared(
+            session, task, losses, range(asked.seeds), threads=asked.threads, device=checked_device(asked.device)
+        )
+        texts.append("\n" + caption(task, asked.seeds) + comparison_table(result) + remarks(result))
         tables.append(result.as_json())
     return "".join(texts), {"comparison": tables}
 

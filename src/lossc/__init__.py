@@ -21,17 +21,26 @@ if TYPE_CHECKING:
     from lossc.grammar import parse as parse
     from lossc.grammar import parse_file as parse_file
     from lossc.runtime.accuracy import accuracy as accuracy
+    from lossc.runtime.meta.adapt import adapt as adapt
+    from lossc.runtime.meta.optimize import optimize as optimize
+    from lossc.runtime.tasks import get_task as get_task
 
 _HOME = {
     "Loss": "lossc.compiler.loss",
     "LosscError": "lossc.compiler.errors",
     "Parameter": "lossc.compiler.loss",
     "accuracy": "lossc.runtime.accuracy",
+    "adapt": "lossc.runtime.meta.adapt",
+    "get_task": "lossc.runtime.tasks",
+    "optimize": "lossc.runtime.meta.optimize",
     "parse": "lossc.grammar",
     "parse_file": "lossc.grammar",
 }
 
-__all__ = ["Loss", "LosscError", "Parameter", "__version__", "accuracy", "parse", "parse_file"]
+__all__ = [
+    "Loss", "LosscError", "Parameter", "__version__", "accuracy", "adapt", "get_task", "optimize", "parse",
+    "parse_file",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
