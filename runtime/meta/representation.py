@@ -3,7 +3,7 @@
 All coefficients of a representation are one vector φ (float64, [size]), so that Adam, CMA-ES, a checkpoint and a
 report treat every representation alike. Tensors of a batch:
 
-    outputs   what the base model gives: [n, 1] predictions, or [n, C] scores
+    outputs   what the base model gives: [n, 1] predictions, or [n, C, ...] scores
     target    [n, 1] values, or the one-hot rows [n, C] that `encode` makes of class indices
 
 The loss of a batch is the mean over its rows of the sum (or mean) over the outputs.
@@ -53,11 +53,22 @@ class LossRepresentation(ABC):
         del phi
         return None
 
+    def __copy__(self) -> LossRepresentation:
+        return self
+
+    def __deepcopy__(self, _memo: dict[int, Any]) -> LossRepresentation:
+        return self  # it never changes
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        from lossc.runtime.meta.learned import build
+
+        return build, (self.settings(),)
+
     def encode(self, target: Tensor, outputs: Tensor) -> Tensor:
-        """The target in the shape and dtype of the outputs: class indices [n] become one-hot rows [n, C]."""
+        """The target in the shape and dtype of the outputs: class indices [n, ...] become one-hot [n, C, ...]."""
         if target.is_floating_point():
             return target.to(outputs.dtype)
-        return functional.one_hot(target, outputs.shape[1]).to(outputs.dtype)
+        return functional.one_hot(target.long(), outputs.shape[1]).movedim(-1, 1).to(outputs.dtype)
 
     def value_and_slope(self, outputs: Tensor, target: Tensor, phi: Tensor) -> tuple[Tensor, Tensor]:
         """The loss of a batch and its derivative with respect to the outputs, without a graph."""
@@ -81,9 +92,25 @@ class LossRepresentation(ABC):
         return found
 
     def loss(self, outputs: Tensor, target: Tensor, phi: Tensor) -> Tensor:
-        """The loss of a batch as one autograd node in outputs and φ; it can be differentiated any number of times."""
+        """The loss of a batch as one autograd node in outputs and φ; it can be differentiated any number of times.
+
+        Under a compiler, a transformation of torch.func or forward mode it is plain operations of torch instead.
+        """
+        if not _is_eager(outputs, target, phi):
+            return self.plain(outputs, target, phi)
         found: Tensor = _Value.apply(outputs, phi, target, self)  # type: ignore[no-untyped-call]
         return found
+
+
+def _is_eager(*tensors: Tensor) -> bool:
+    """Whether plain tensors are computed with here and now."""
+    if torch.compiler.is_compiling():
+        return False
+    unpacked: Any = torch.autograd.forward_ad.unpack_dual
+    return all(
+        type(t) in (Tensor, torch.nn.Parameter) and torch.func.debug_unwrap(t) is t and unpacked(t).tangent is None
+        for t in tensors
+    )
 
 
 class _Value(torch.autograd.Function):

@@ -66,7 +66,8 @@ class Symbolic(LossRepresentation):
 
     def settings(self) -> dict[str, Any]:
         """The loss as JSON, and the output activation."""
-        return {"representation": self.name, "loss": self.original.to_json(), "output": self.output}
+        about = {"representation": self.name, "loss": self.original.to_json(), "output": self.output}
+        return about if self.spread == SPREAD else {**about, "spread": self.spread}
 
     def fold(self, phi: Tensor) -> Loss:
         """The learned loss: φ as exact numbers, the function unchanged."""
@@ -97,7 +98,8 @@ class Symbolic(LossRepresentation):
 
     def _share(self, outputs: Tensor) -> float:
         """What one entry counts: 1/n where the classes are summed, else one over the number of entries."""
-        return 1.0 / max(outputs.shape[0] if self._per_row else outputs.numel(), 1)
+        entries = max(outputs.numel(), 1)
+        return outputs.shape[1] / entries if self._per_row else 1.0 / entries
 
     def plain(self, outputs: Tensor, target: Tensor, phi: Tensor) -> Tensor:
         """The mean over the rows, in torch."""
