@@ -212,6 +212,9 @@ Install it with pip.""",
     "L260": """A figure that cannot be drawn.
 Example: `lossc accuracy mse --plot mse.jpg`
 Figures are .png, .svg or .pdf files, and matplotlib draws them: it must be installed.""",
+    "L270": """A function that a loss cannot be searched with, or a set of functions without one of two arguments.
+Example: `--ops add,sum_c`, `--ops tanh,abs`
+The functions of a search are elementwise, of one or two numbers; log, sqrt and div mean the protected ones.""",
     "L301": """A function that does not exist.
 Example: `lgo(y)`
 docs/language.md lists all functions; `name(a) = ...` on a line of its own defines one.""",
