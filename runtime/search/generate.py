@@ -55,7 +55,7 @@ class Priors:
         if self.plain and not is_plain(tree):
             return False
         extra = tree.tree_size - self.soft_length
-        return not (self.soft_length and extra > 0) or rng.random() < 0.9**extra
+        return not (self.soft_length and extra > 0) or rng.random() < 0.8**extra
 
 
 NO_PRIORS = Priors(needs_both=False, plain=False)
