@@ -65,7 +65,8 @@ def dead(found: Tensor) -> str:
 
 def norms(found: Tensor, outputs: Tensor) -> Tensor:
     """The gradient's norm for each sample (thesis, eq. 3.13): losses that differ in direction alone look the same."""
-    return torch.linalg.vector_norm(found.view_as(outputs).reshape(len(outputs), -1), dim=1)
+    size: Tensor = torch.linalg.vector_norm(found.view_as(outputs).reshape(len(outputs), -1), dim=1)
+    return size
 
 
 def equivalent(first: Sequence[float], second: Sequence[float], digits: int = 2) -> bool:
@@ -84,7 +85,7 @@ def equivalent(first: Sequence[float], second: Sequence[float], digits: int = 2)
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """Settings of the rejection protocol: Adam on the predictions, rate and steps; a gain of `least` or less is rejected.
+    """Settings of the rejection protocol: Adam on the predictions; a gain of `least` or less is rejected.
 
     Thesis: a gain of 0 or less. Public code of 2023: Adam 0.01, 1,000 steps (100 on MNIST); of 2022: 0.6 or less.
     """
