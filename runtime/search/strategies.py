@@ -25,7 +25,7 @@ from lossc.runtime.search.primitives import PUBLIC, THESIS, Primitives, chosen
 from lossc.runtime.search.variation import Limits, Variation, mixed, one_point, uniform
 
 
-class Fitness(base.Fitness):
+class Fitness(base.Fitness):  # type: ignore[misc]
     """Fitness and size, both to be small; DEAP's class, declared once and for all."""
 
     weights = (-1.0, -1.0)
