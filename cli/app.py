@@ -27,6 +27,7 @@ COMMANDS: dict[str, str] = {
     "train": "Train a model with a loss, beside the usual one.",
     "optimize": "Learn the coefficients of a loss, by unrolled differentiation.",
     "adapt": "Train while the loss adapts online (AdaLFL).",
+    "search": "Discover losses by genetic programming.",
     "list": "List the named losses.",
     "explain": "Explain an error code.",
     "demo": "From three losses of the thesis to trained models.",

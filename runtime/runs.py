@@ -40,13 +40,16 @@ class RunFolder:
 
     config    as plain data; a folder that is gone on with must have been made with the same
     resume    whether to go on with a run that is there; without it the folder must be new or empty
+    journal   the lines of progress are the state: each is synced, and all whole ones are kept
 
     Raises UsageError: L234 for a folder that is not empty, L256 for one without a run or with another one, L257 if
     another process works on it, L233 if it cannot be written.
     """
 
-    def __init__(self, path: str | Path, config: Mapping[str, Any], *, resume: bool = False) -> None:
-        self.path = Path(path)
+    def __init__(
+        self, path: str | Path, config: Mapping[str, Any], *, resume: bool = False, journal: bool = False
+    ) -> None:
+        self.path, self.journal = Path(path), journal
         self._saved = time.monotonic()
         self._lock: IO[str] | None = None
         self._progress: IO[str] | None = None
@@ -72,7 +75,7 @@ class RunFolder:
         else:
             self._write_config(config)
         self.state = self._load()
-        self._cut_progress(int(self.state[1].get("step", 0)) if self.state else 0)
+        self._cut_progress(math.inf if self.journal else int(self.state[1].get("step", 0)) if self.state else 0)
         self._progress = (self.path / PROGRESS).open("a", encoding="utf-8")
 
     def _take_lock(self) -> None:
@@ -134,6 +137,8 @@ class RunFolder:
         try:
             self._progress.write(json.dumps(record, allow_nan=False) + "\n")
             self._progress.flush()
+            if self.journal:
+                os.fsync(self._progress.fileno())
         except OSError as problem:
             raise _cannot_write(self.path, problem) from None
 
@@ -160,7 +165,7 @@ class RunFolder:
             raise UsageError("L256", f"{file} cannot be read: {problem}") from None
         return arrays, facts
 
-    def _cut_progress(self, step: int) -> None:
+    def _cut_progress(self, step: float) -> None:
         """Drop what is after the state, and a torn last line."""
         file = self.path / PROGRESS
         if file.is_file():

@@ -42,11 +42,14 @@ class Priors:
     needs_both   y and f occur
     plain        no pair of functions that undo each other, no operation on numbers alone, no x - x
     soft_length  trees longer than this are kept with a probability that falls with their length (0: all are)
+    pair         how often a new tree gets a binary node of y and f for one of its leaves: most losses compare the two,
+                 and a tree that never does is seldom one
     """
 
     needs_both: bool = True
     plain: bool = True
     soft_length: int = 0
+    pair: float = 0.5
 
     def allow(self, tree: Expr, rng: Random) -> bool:
         """Whether the tree is worth evaluating by these priors."""
@@ -58,7 +61,7 @@ class Priors:
         return not (self.soft_length and extra > 0) or rng.random() < 0.8**extra
 
 
-NO_PRIORS = Priors(needs_both=False, plain=False)
+NO_PRIORS = Priors(needs_both=False, plain=False, pair=0.0)
 
 
 def has_both(tree: Expr) -> bool:
@@ -137,6 +140,8 @@ def random_loss(
     priors = priors or Priors()
     tree = half_and_half(rng, primitives, low, high)
     for _ in range(TRIES):
+        if rng.random() < priors.pair:
+            tree = with_pair(tree, rng, primitives)
         if tree.tree_size <= max_nodes and priors.allow(tree, rng):
             return tree
         tree = half_and_half(rng, primitives, low, high)
@@ -149,8 +154,11 @@ def with_both(tree: Expr, rng: Random, primitives: Primitives = THESIS, names: t
     `names` are the binary functions to choose from; the public code takes the first four only. Trees that have both
     arguments stay as they are.
     """
-    if has_both(tree):
-        return tree
+    return tree if has_both(tree) else with_pair(tree, rng, primitives, names)
+
+
+def with_pair(tree: Expr, rng: Random, primitives: Primitives = THESIS, names: tuple[str, ...] | None = None) -> Expr:
+    """A random leaf becomes a random binary node of y and f, in random order."""
     index = rng.choice(indices(tree, leaves=True))
     pair = [Y, F] if rng.random() < 0.5 else [F, Y]
     return replaced(tree, index, node(rng.choice(names or primitives.of_arity(2)), *pair))

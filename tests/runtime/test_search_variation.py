@@ -68,7 +68,7 @@ def test_generated_losses_keep_the_priors(seed: int) -> None:
     """y and f both occur, nothing is pointless, heights and sizes are within the limits."""
     for tree in trees(seed, 3):
         assert has_both(tree) and is_plain(tree)
-        assert 1 <= height(tree) <= 4 and tree.tree_size <= 60
+        assert 1 <= height(tree) <= 5 and tree.tree_size <= 60
         assert {n.op for n in nodes(tree) if n.args} <= set(THESIS.functions)
 
 
