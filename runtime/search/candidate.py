@@ -86,7 +86,7 @@ def run_job(bench: Bench, job: Mapping[str, Any]) -> dict[str, Any]:
 def _filter(bench: Bench, job: Mapping[str, Any]) -> dict[str, Any]:
     """The gradient at unit coefficients, and unless the thesis's order is asked for the rejection protocol."""
     family = bench.family(job["loss"])
-    phi = family.initial(bench.config.seed)
+    phi = torch.ones(family.size, dtype=torch.float64)
     probe = bench.probe(family)
     found = gradient(family, phi, probe)
     why = dead(found)

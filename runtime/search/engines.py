@@ -23,6 +23,8 @@ from lossc.runtime.search.candidate import FAILED, Bench, run_job
 Job = Mapping[str, Any]
 Outcome = dict[str, Any]
 MakeBench = Callable[[], Bench]
+STARTING = 300.0
+"""Seconds that a new worker may take to be ready."""
 POISON = 3
 """Times that a job may kill its worker."""
 
@@ -141,7 +143,8 @@ class _Worker:
             self.process.start()
         theirs.close()
         self.task: tuple[int, Job] | None = None
-        self.since = 0.0
+        self.since = time.monotonic()
+        self.ready = False
 
     def give(self, ticket: int, job: Job) -> None:
         """Start a job."""
@@ -151,14 +154,17 @@ class _Worker:
 
     @property
     def age(self) -> float:
-        """Seconds that the job has had."""
-        return time.monotonic() - self.since
+        """Seconds that the job has had; loading torch and the data before it do not count, for some minutes."""
+        return time.monotonic() - self.since - (0.0 if self.ready else STARTING)
 
     def take(self) -> Outcome | None:
         """The outcome, if it is there."""
         with contextlib.suppress(OSError, EOFError):
             if self.pipe.poll():
-                outcome: Outcome = json.loads(self.pipe.recv_bytes())
+                outcome: Outcome | None = json.loads(self.pipe.recv_bytes())
+                if outcome is None:
+                    self.ready, self.since = True, time.monotonic()
+                    return None
                 self.task = None
                 return outcome
         return None
@@ -195,6 +201,7 @@ def _work(pipe: Connection, make_bench: MakeBench, parent: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's business
     torch.set_num_threads(1)
     bench = make_bench()
+    pipe.send_bytes(b"null")  # ready
     with contextlib.suppress(EOFError, OSError):
         while True:
             while not pipe.poll(2.0):
