@@ -22,7 +22,7 @@ from lossc.grammar.library import named, named_losses
 from tests.cli.support import Ran, environment, process
 
 Run = Callable[..., Ran]
-SLOW = {"train", "demo", "optimize", "adapt"}
+SLOW = {"train", "demo", "optimize", "adapt", "search"}
 """Commands that load torch: their examples run in tests/cli/test_train.py."""
 
 
