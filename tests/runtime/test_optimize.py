@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -277,6 +278,10 @@ def test_folders_that_cannot_be(diabetes: Task, tmp_path: Path) -> None:
     assert code(run=tmp_path / "new", resume=True) == "L256"
     assert code(run=tmp_path / "a", resume=True, meta_lr=0.1) == "L256"
     assert code(run=tmp_path / "file" / "in") == "L233"
+    other = replace(diabetes, data=replace(diabetes.data, targets=diabetes.data.targets + 1))
+    with pytest.raises(UsageError) as changed:
+        optimize(loss, other, meta_steps=2, run=tmp_path / "a", resume=True)
+    assert changed.value.diagnostic.code == "L256" and "task" in str(changed.value)
     config = runs.read_config(tmp_path / "a")
     with runs.RunFolder(tmp_path / "a", config, resume=True):
         assert code(run=tmp_path / "a", resume=True) == "L257"
