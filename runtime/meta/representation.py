@@ -12,6 +12,7 @@ The loss of a batch is the mean over its rows of the sum (or mean) over the outp
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -85,6 +86,23 @@ class LossRepresentation(ABC):
             (slope,) = torch.autograd.grad(self.plain(f, target, p), f, create_graph=True)
             hessian, mixed = torch.autograd.grad(slope, (f, p), u.detach(), materialize_grads=True, allow_unused=True)
         return hessian, mixed
+
+    def linearize(self, outputs: Tensor, target: Tensor, phi: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        """The derivative with respect to the outputs, and the function u -> ∂⟨u, slope⟩/∂φ: all that one step needs.
+
+        What the two share is computed once; the function may be called once.
+        """
+        with torch.enable_grad():
+            f, p = outputs.detach().requires_grad_(), phi.detach().requires_grad_()
+            (slope,) = torch.autograd.grad(self.plain(f, target, p), f, create_graph=True, materialize_grads=True,
+                                           allow_unused=True)  # fmt: skip
+
+        def mixed(u: Tensor) -> Tensor:
+            if not slope.requires_grad:
+                return torch.zeros_like(phi)
+            return torch.autograd.grad(slope, p, u.detach(), materialize_grads=True, allow_unused=True)[0]
+
+        return slope.detach(), mixed
 
     def slope(self, outputs: Tensor, target: Tensor, phi: Tensor) -> Tensor:
         """The derivative of the loss with respect to the outputs, as one autograd node in outputs and φ."""
