@@ -12,6 +12,7 @@ The loss of a batch is the mean over its rows of the sum (or mean) over the outp
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -75,16 +76,26 @@ class LossRepresentation(ABC):
         with torch.enable_grad():
             f = outputs.detach().requires_grad_()
             value = self.plain(f, target, phi.detach())
-            (slope,) = torch.autograd.grad(value, f, materialize_grads=True, allow_unused=True)
+            (slope,) = _grads(value, (f,))
         return value.detach(), slope
 
     def second(self, outputs: Tensor, target: Tensor, u: Tensor, phi: Tensor) -> tuple[Tensor, Tensor]:
         """The derivatives of ⟨u, slope⟩ with respect to the outputs and to φ, without a graph (thesis, eq. 3.9)."""
         with torch.enable_grad():
             f, p = outputs.detach().requires_grad_(), phi.detach().requires_grad_()
-            (slope,) = torch.autograd.grad(self.plain(f, target, p), f, create_graph=True)
-            hessian, mixed = torch.autograd.grad(slope, (f, p), u.detach(), materialize_grads=True, allow_unused=True)
+            (slope,) = _grads(self.plain(f, target, p), (f,), further=True)
+            hessian, mixed = _grads(slope, (f, p), u.detach())
         return hessian, mixed
+
+    def linearize(self, outputs: Tensor, target: Tensor, phi: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        """The derivative with respect to the outputs, and the function u -> ∂⟨u, slope⟩/∂φ: all that one step needs.
+
+        What the two share is computed once; the function may be called once.
+        """
+        with torch.enable_grad():
+            f, p = outputs.detach().requires_grad_(), phi.detach().requires_grad_()
+            (slope,) = _grads(self.plain(f, target, p), (f,), further=True)
+        return slope.detach(), lambda u: _grads(slope, (p,), u.detach())[0]
 
     def slope(self, outputs: Tensor, target: Tensor, phi: Tensor) -> Tensor:
         """The derivative of the loss with respect to the outputs, as one autograd node in outputs and φ."""
@@ -100,6 +111,15 @@ class LossRepresentation(ABC):
             return self.plain(outputs, target, phi)
         found: Tensor = _Value.apply(outputs, phi, target, self)  # type: ignore[no-untyped-call]
         return found
+
+
+def _grads(
+    value: Tensor, leaves: tuple[Tensor, ...], bar: Tensor | None = None, *, further: bool = False
+) -> tuple[Tensor, ...]:
+    """Autograd's derivatives; zeros where there is nothing to follow, as of a loss that is made of signs."""
+    if not value.requires_grad:
+        return tuple(torch.zeros_like(leaf) for leaf in leaves)
+    return torch.autograd.grad(value, leaves, bar, create_graph=further, materialize_grads=True, allow_unused=True)
 
 
 def _is_eager(*tensors: Tensor) -> bool:
