@@ -133,11 +133,10 @@ def _adapted(session: Session, asked: SimpleNamespace) -> Outcome:
     given = Given(asked.y, asked.f)
     check_options(given)
     session.note("loading torch ...")
-    import torch
-
+    from lossc.runtime.hygiene import settle
     from lossc.runtime.meta.adapt import make_adapt_config
 
-    torch.set_num_threads(asked.threads)
+    settle(asked.threads)
     chosen = {k: getattr(asked, k) for k in ("init_steps", "init_lr", "online_lr", "query")}
     settings = {k: v for k, v in chosen.items() if v is not None}
     config = make_adapt_config(engine=asked.engine, dtype=asked.dtype, **settings)

@@ -234,13 +234,12 @@ def _learn(
     session: Session, asked: SimpleNamespace, tasks: Sequence[Task], family: LossRepresentation, start: Tensor | None,
     config: MetaConfig,
 ) -> OptimizeResult:  # fmt: skip
-    import torch
-
+    from lossc.runtime.hygiene import settle
     from lossc.runtime.meta.driver import run_optimize
     from lossc.runtime.meta.optimize import Problem, describe_problem
     from lossc.runtime.runs import RunFolder
 
-    torch.set_num_threads(asked.threads)
+    settle(asked.threads)
     board = Board(asked.tensorboard)
     problem = Problem(tuple(tasks), family, config, asked.device)
     with progress(session, config.meta_steps) as bar:

@@ -101,6 +101,13 @@ class Symbolic(LossRepresentation):
         entries = max(outputs.numel(), 1)
         return outputs.shape[1] / entries if self._per_row else 1.0 / entries
 
+    def _arrays(self, outputs: Tensor, target: Tensor, phi: Tensor) -> tuple[Any, Any, Any]:
+        """As NumPy sees them; what has no class axis as vectors, with which it is quicker."""
+        f, y = outputs.detach().numpy(), target.detach().numpy()
+        if not self._per_row and f.shape == y.shape:
+            f, y = f.reshape(-1), y.reshape(-1)
+        return f, y, phi.detach().to(outputs.dtype).numpy()
+
     def plain(self, outputs: Tensor, target: Tensor, phi: Tensor) -> Tensor:
         """The mean over the rows, in torch."""
         value: Tensor = self._torch.value(target, outputs, phi.to(outputs.dtype).unbind())
@@ -110,13 +117,13 @@ class Symbolic(LossRepresentation):
         """In closed form."""
         share = self._share(outputs)
         if _in_numpy(outputs):
-            f, y, p = _arrays(outputs, target, phi)
+            f, y, p = self._arrays(outputs, target, phi)
             with np.errstate(all="ignore"):
                 value, slope = self._numpy.slope(y, f, p)
                 total = np.sum(value) * f.dtype.type(share)
                 steep = np.empty_like(f)
                 np.multiply(slope, f.dtype.type(share), out=steep)
-            return torch.from_numpy(np.asarray(total)), torch.from_numpy(steep)
+            return torch.from_numpy(np.asarray(total)), torch.from_numpy(steep).view(outputs.shape)
         with torch.no_grad():
             value, slope = self._torch.slope(target, outputs, phi.to(outputs).unbind())
             return value.sum() * share, (_tensor(slope, outputs) * share).expand_as(outputs).contiguous()
@@ -125,13 +132,13 @@ class Symbolic(LossRepresentation):
         """In closed form."""
         share = self._share(outputs)
         if _in_numpy(outputs):
-            f, y, p = _arrays(outputs, target, phi)
+            f, y, p = self._arrays(outputs, target, phi)
             with np.errstate(all="ignore"):
-                product, parts = self._numpy.second(y, f, u.detach().numpy(), p)
+                product, parts = self._numpy.second(y, f, u.detach().numpy().reshape(f.shape), p)
                 steep = np.empty_like(f)
                 np.multiply(product, f.dtype.type(share), out=steep)
                 mixed = _sums(parts, share)
-            return torch.from_numpy(steep), mixed.to(phi.dtype)
+            return torch.from_numpy(steep).view(outputs.shape), mixed.to(phi.dtype)
         with torch.no_grad():
             product, parts = self._torch.second(target, outputs, u, phi.to(outputs).unbind())
             steep = (_tensor(product, outputs) * share).expand_as(outputs).contiguous()
@@ -145,7 +152,7 @@ class Symbolic(LossRepresentation):
                 slope, lists = self._torch.linearize(target, outputs, phi.to(outputs).unbind())
                 steep = (_tensor(slope, outputs) * share).expand_as(outputs).contiguous()
             return steep, torch.no_grad()(lambda u: _torch_sums(lists(u), share, outputs).to(phi))
-        f, y, p = _arrays(outputs, target, phi)
+        f, y, p = self._arrays(outputs, target, phi)
         with np.errstate(all="ignore"):
             slope, lists = self._numpy.linearize(y, f, p)
             array = np.empty_like(f)
@@ -153,35 +160,27 @@ class Symbolic(LossRepresentation):
 
         def mixed(u: Tensor) -> Tensor:
             with np.errstate(all="ignore"):
-                return _sums(lists(u.numpy()), share).to(phi.dtype)
+                return _sums(lists(u.detach().numpy().reshape(f.shape)), share).to(phi.dtype)
 
-        return torch.from_numpy(array), mixed
+        return torch.from_numpy(array).view(outputs.shape), mixed
 
 
 def _in_numpy(outputs: Tensor) -> bool:
     return outputs.device.type == "cpu" and outputs.dtype in (torch.float32, torch.float64)
 
 
-def _arrays(outputs: Tensor, target: Tensor, phi: Tensor) -> tuple[Any, Any, Any]:
-    return outputs.detach().numpy(), target.detach().numpy(), phi.detach().to(outputs.dtype).numpy()
-
-
 def _sums(parts: list[list[tuple[int, Any, Any]]], share: float) -> Tensor:
-    """For each coefficient share Σ ± Σ ab, where the code says ± a b."""
+    """For each coefficient share Σ ± Σ ab, where the code says ± a b; operands are broadcast to each other."""
     found = []
     for pairs in parts:
         total = 0.0
         for sign, a, b in pairs:
-            total += sign * _dot(a, b)
+            if isinstance(a, np.ndarray) and isinstance(b, np.ndarray) and a.shape == b.shape:
+                total += sign * float(np.vdot(a, b))
+            else:
+                total += sign * float(np.sum(a * b))
         found.append(share * total)
     return torch.tensor(found, dtype=torch.float64)
-
-
-def _dot(a: Any, b: Any) -> float:
-    """Σ ab over all entries, operands broadcast to each other."""
-    if isinstance(a, np.ndarray) and isinstance(b, np.ndarray) and a.shape == b.shape:
-        return float(np.vdot(a, b))
-    return float(np.sum(a * b))
 
 
 def _torch_sums(parts: list[list[tuple[int, Any, Any]]], share: float, like: Tensor) -> Tensor:

@@ -60,14 +60,15 @@ def meta_gradient(
         if engine not in ("auto", "unroll"):
             raise UsageError("L253", f"the engine `{engine}` does not truncate", hint="--engine unroll")
         return unroll.meta_gradient(episode, family, phi, truncate=truncate)
-    name = choose(episode) if engine == "auto" else engine
-    if name not in ENGINES:
+    if engine == "auto":
+        return ENGINES[choose(episode)](episode, family, phi)
+    if engine not in ENGINES:
         raise UsageError(
             "L253", f"there is no engine `{engine[:40]}`", expected="auto, or one of: " + ", ".join(ENGINES)
         )
-    if name in WHY_NOT and (reason := WHY_NOT[name](episode)):
-        raise UsageError("L253", f"the engine `{name}` cannot be used here: {reason}", hint="--engine auto")
-    return ENGINES[name](episode, family, phi)
+    if engine in WHY_NOT and (reason := WHY_NOT[engine](episode)):
+        raise UsageError("L253", f"the engine `{engine}` cannot be used here: {reason}", hint="--engine auto")
+    return ENGINES[engine](episode, family, phi)
 
 
 def meta_gradients(

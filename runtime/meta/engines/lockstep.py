@@ -23,7 +23,7 @@ from lossc.runtime.meta.engines.stack import Trace, affine, backward, forward, l
 from lossc.runtime.meta.episode import End, Episode, MetaGradient, descend, first_step_scale
 from lossc.runtime.meta.representation import LossRepresentation
 
-CHUNK = 5
+CHUNK = 9
 """Losses that go through the layers together: enough for good matrix products, few enough for the cache."""
 
 
@@ -62,6 +62,7 @@ class _Shared:
         self.params = {k: v.detach() for k, v in episode.params.items()}
         x, self.y = episode.inner[0]
         self.trace: Trace = forward(self.layers, self.params, x)
+        self.target: Tensor | None = None
         self.scale = episode.sgd.lr * first_step_scale(episode.sgd)
         self.kept = 1.0 - self.scale * episode.sgd.weight_decay
         self.jacobians = self._jacobians() if self.trace.outputs.shape[1] <= 2 * losses else None
@@ -90,7 +91,9 @@ class _Shared:
     def chunk(self, families: Sequence[LossRepresentation], phis: Sequence[Tensor]) -> list[MetaGradient]:
         """The meta-gradients of a few losses."""
         outputs = self.trace.outputs
-        target = families[0].encode(self.y, outputs)
+        if self.target is None:
+            self.target = families[0].encode(self.y, outputs)
+        target = self.target
         parts = [f.linearize(outputs, target, p) for f, p in zip(families, phis, strict=True)]
         slopes = torch.stack([slope for slope, _ in parts])
         deltas: _Deltas = (
@@ -189,7 +192,10 @@ class _Outputs:
             by_row = slopes.transpose(0, 1)
             self.deltas = [(by_row @ j.transpose(0, 1)).transpose(0, 1) for j in shared.jacobians[:-1]] + [slopes]
         else:
-            flat = Trace([a.repeat(self.losses, 1) for a in shared.trace.inputs], shared.trace.outputs)
+            inputs = shared.trace.inputs
+            if self.losses > 1:
+                inputs = [inputs[0], *(a.repeat(self.losses, 1) for a in inputs[1:])]
+            flat = Trace(inputs, shared.trace.outputs)
             found = backward(shared.layers, shared.params, flat, slopes.flatten(0, 1))
             self.deltas = [d.view(self.losses, self.rows, -1) for d in found]
         self.pushes: list[Tensor] = []

@@ -110,9 +110,8 @@ class _Reversible:
         first = self.fresh and not self.velocity
         for name, left, right in self._slopes(kept):
             self._descend(name, left, right, first)
-        widths = [a.shape[1] for a in kept.inputs[1:]]
-        after = [*widths[1:], trace.outputs.shape[1]]
-        for i, (wide, narrow) in enumerate(zip(widths, after, strict=True)):
+        widths = [*(a.shape[1] for a in kept.inputs[1:]), trace.outputs.shape[1]]
+        for i, (wide, narrow) in enumerate(pairwise(widths)):
             if wide >= CHEAP * narrow:
                 kept.deltas[i] = None
         return kept
