@@ -97,6 +97,11 @@ def _from_text(
     """The loss of a text of any form: JSON, definitions, or a bare formula (named after its file)."""
     from lossc.grammar import parse, parse_losses
 
+    if '"lossc_network"' in text[:200]:
+        raise UsageError(
+            "L237", f"{source_name} holds a learned network, which has no formula",
+            hint="`lossc compile`, `train` and `optimize` take it",
+        )  # fmt: skip
     if source_name.endswith(JSON_SUFFIX) or text.lstrip()[:1] == "{":
         return _adjusted(Loss.from_json(text), given)
     if _DEFINITION.search(text):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from enum import StrEnum
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lossc.cli.context import Session
 from lossc.cli.given import Given
 from lossc.cli.inputs import JSON_SUFFIX, LOSS_SUFFIX, split_path
 from lossc.cli.output import check_writable
@@ -132,10 +134,15 @@ def read_network(text: str) -> tuple[LossRepresentation, Tensor]:
     return read(Path(text))
 
 
-def network_source(text: str, given: Given) -> tuple[str, dict[str, Any]]:
-    """The PyTorch file of a learned network, and facts about it; options that need a formula are refused (L235)."""
+def check_network_options(text: str, given: Given) -> None:
+    """UsageError (L235) for options that need a formula."""
     if given.y or given.f or given.params or given.sets or given.dialect != "lossc":
         raise UsageError("L235", f"{text} holds a learned network: only --name applies to it")
+
+
+def network_source(text: str, given: Given) -> tuple[str, dict[str, Any]]:
+    """The PyTorch file of a learned network, and facts about it; options that need a formula are refused (L235)."""
+    check_network_options(text, given)
     family, phi = read_network(text)
     emit = getattr(family, "emit", None)
     if emit is None:
@@ -167,6 +174,16 @@ def learned_file(found: OptimizeResult, name: str, doc: str) -> str:
     from lossc.runtime.meta.learned import learned_text
 
     return learned_text(found.family, found.phi, name, doc, "thesis, algorithm 3")
+
+
+def note_momentum(session: Session, tasks: Sequence[Task], inner_steps: int) -> None:
+    """A loss that is learned from single steps does not know of momentum: said once, where it applies."""
+    momentum = max(t.sgd.momentum for t in tasks)
+    if momentum and inner_steps == 1:
+        session.notice(
+            f"note: a single inner step does not see the momentum of {momentum:g}, and may learn steps that are too "
+            "large for it; --momentum 0 or --inner-steps 5 do"
+        )
 
 
 class Board:

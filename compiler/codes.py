@@ -264,6 +264,9 @@ Write a formula with f in it.""",
     "L321": """The redistributed-loss trick does not apply to the loss.
 Example: `lossc sparsify mse`, or a loss with max_c(f)
 It needs `y: onehot`, `f: prob`, and a loss that is a sum over the classes in which each has its own prediction.""",
+    "L322": """No meta-step of a run had a finite gradient, so nothing was learned, and nothing was written.
+Example: `lossc optimize "log(y - f)"`, whose value does not exist for half of all predictions
+Use a loss that is defined for every prediction (`--dialect evomal` has protected operators), or a smaller --lr.""",
     "L330": """Warning: y or f is never used, so the loss does not depend on the target or the prediction.
 Example: `f^2`
 Right for a regulariser; otherwise a slip.""",

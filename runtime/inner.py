@@ -73,7 +73,10 @@ def randomness(model: nn.Module, seed: int, step: int) -> Iterator[None]:
         yield
 
 
-_DROPOUT = nn.modules.dropout._DropoutNd
+_DROPOUT = (
+    nn.modules.dropout._DropoutNd, nn.RReLU, nn.FractionalMaxPool2d, nn.FractionalMaxPool3d, nn.RNNBase,
+    nn.MultiheadAttention,
+)  # fmt: skip
 _KNOWN = ("torch.", "lossc.")
 """What draws random numbers, and whose modules draw none otherwise; a user's own may."""
 

@@ -63,8 +63,11 @@ class RunFolder:
             raise
 
     def _open(self, config: Mapping[str, Any], resume: bool) -> None:
-        there = self.path.exists() and any(self.path.iterdir())
-        if there and not resume:
+        names = {p.name for p in self.path.iterdir()} if self.path.exists() else set()
+        begun = {n for n in names if n != LOCK and not n.endswith(".new")}
+        if names and not begun:
+            resume = False  # killed before it had begun: there is nothing to go on from, and nothing to lose
+        elif begun and not resume:
             raise UsageError("L234", f"{self.path} is not empty", hint="go on with --resume, or name another folder")
         if resume and not (self.path / CONFIG).is_file():
             raise UsageError("L256", f"there is no run in {self.path}", hint="start one without --resume")
@@ -161,8 +164,9 @@ class RunFolder:
             with np.load(file, allow_pickle=False) as found:
                 arrays = {k: torch.from_numpy(np.array(found[k])) for k in found.files if k != FACTS}
                 facts = _unpack(json.loads(bytes(found[FACTS]).decode()))
-        except (OSError, ValueError, KeyError) as problem:
-            raise UsageError("L256", f"{file} cannot be read: {problem}") from None
+            facts["step"] + 0
+        except Exception as problem:  # whatever a damaged archive makes of NumPy and zipfile
+            raise UsageError("L256", f"{file} cannot be read: {problem or type(problem).__name__}") from None
         return arrays, facts
 
     def _cut_progress(self, step: float) -> None:
@@ -192,8 +196,8 @@ def read_config(path: str | Path) -> dict[str, Any]:
     """The settings of the run in a folder. UsageError (L256) if there is none."""
     try:
         record = json.loads((Path(path) / CONFIG).read_text(encoding="utf-8"))
-        found: dict[str, Any] = record["config"]
-    except (OSError, ValueError, KeyError, TypeError) as problem:
+        found: dict[str, Any] = dict(record["config"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as problem:
         raise UsageError("L256", f"there is no run in {path}: {problem}") from None
     return found
 
@@ -206,7 +210,7 @@ def read_progress(path: str | Path) -> list[dict[str, Any]]:
         try:
             record = json.loads(line)
             record["step"] + 0
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             break
         out.append(record)
     return out

@@ -33,6 +33,7 @@ from lossc.cli.learning import (
     ThreadsOption,
     check_asked,
     is_network,
+    note_momentum,
     read_network,
     representation,
 )
@@ -147,6 +148,7 @@ def _adapted(session: Session, asked: SimpleNamespace) -> Outcome:
     )  # fmt: skip
     family = _family(session, asked.loss, asked.kind, task, given)
     session.print_warnings()
+    note_momentum(session, [task], config.inner_steps)
     checked_device(asked.device)
     results = _all(session, asked, task, family, config, wanted_methods)
     if asked.output is not None:

@@ -43,6 +43,7 @@ from lossc.cli.learning import (
     check_asked,
     is_network,
     learned_file,
+    note_momentum,
     read_network,
     representation,
 )
@@ -74,7 +75,7 @@ from lossc.cli.tasks import (
     checked_device,
     chosen_task,
 )
-from lossc.compiler.errors import UsageError
+from lossc.compiler.errors import LossTypeError, UsageError
 from lossc.compiler.loss import Loss
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ if TYPE_CHECKING:
 EXAMPLES = (
     'lossc optimize "sqrt(abs(y - f))" --task diabetes --steps 250 -o learned.loss',
     "lossc optimize --representation mlp --task digits -o ml3.json",
-    "lossc optimize --representation taylor3 --optimizer cma --steps 20 --task diabetes",
+    "lossc optimize --representation taylor3 --optimizer cma --steps 5 --population 8 --fitness-steps 100",
     'lossc optimize "abs(log(y*f + eps))" --task digits --preset public-2023 --inner-steps 5',
     'lossc optimize "abs(y - f)" --run runs/a            # killed? the same with --resume goes on',
     "lossc compile learned.loss -o learned.py",
@@ -172,8 +173,12 @@ def _optimized(session: Session, asked: SimpleNamespace) -> Outcome:
     ]
     family, start, before = _family(session, source, asked.kind, config, chosen, given, asked.loss or "")
     session.print_warnings()
+    note_momentum(session, chosen, config.inner_steps if config.meta_optimizer == "adam" else 0)
     checked_device(asked.device)
     found = _learn(session, asked, chosen, family, start, config)
+    if found.history and not any(math.isfinite(r.value) for r in found.history):
+        raise LossTypeError("L322", f"nothing was learned: {found.failure or found.events[-1].why}",
+                            hint="is the loss defined for predictions far from the target?")  # fmt: skip
     learned = learned_file(found, asked.name or "learned", _doc(family, chosen, config))
     if asked.output == STDOUT:
         session.say(learned)
@@ -224,10 +229,10 @@ def _family(
     if source is None:
         return representation(kind, tasks[0], config.meta_optimizer), None, None
     loss = suited(session, source, tasks[0], given, text)
-    before = compiled(session, loss, tasks[0])[1]
     for t in tasks:
         t.check(loss)
-    return Symbolic(loss, output=config.output), None, before
+    family = Symbolic(loss, output=config.output)
+    return family, None, compiled(session, loss, tasks[0])[1]
 
 
 def _learn(

@@ -14,6 +14,7 @@ from lossc.cli.context import Outcome, Session, begin
 from lossc.cli.formats import signature
 from lossc.cli.given import Given, assignments, check_options
 from lossc.cli.inputs import PYTHON_SUFFIX, is_formula, read_loss, split_path
+from lossc.cli.learning import check_network_options, is_network, read_network
 from lossc.cli.options import (
     Dialect,
     DialectOption,
@@ -100,12 +101,12 @@ def run(
     check_range("--threads", threads, MAX_THREADS)
     given = Given(y, f, name, param or (), sets or (), dialect.value)
     check_options(given)
-    source = python_file(loss) or read_loss(loss, given, session.warnings)
+    source = python_file(loss) or network_file(loss) or read_loss(loss, given, session.warnings)
     session.note("loading torch ...")
     wanted = Wanted(size, model, split, data, target_scale)
     task = chosen_task(session, task_name, wanted, steps=steps, batch_size=batch_size, lr=lr, momentum=momentum)
     if isinstance(source, Path):
-        label, module = emitted(source, given, task)
+        label, module = (emitted if source.suffix == PYTHON_SUFFIX else of_network)(source, given, task)
     else:
         label, module = compiled(session, suited(session, source, task, given, loss), task)
     return trained(session, task, task_name, label, module, source, range(seeds), threads, checked_device(device))
@@ -147,6 +148,20 @@ def python_file(text: str) -> Path | None:
     """The path of an emitted file, if LOSS is one. Raises UsageError (L230) if there is no such file."""
     path, _ = split_path(text)
     return path if path is not None and path.suffix == PYTHON_SUFFIX else None
+
+
+def network_file(text: str) -> Path | None:
+    """The path of a learned network, if LOSS is one."""
+    return Path(text) if is_network(text) else None
+
+
+def of_network(path: Path, given: Given, task: Task) -> tuple[str, nn.Module]:
+    """A learned network as a module. UsageError (L235) for options that need a formula."""
+    from lossc.runtime.meta.network import LossNetwork
+
+    del task
+    check_network_options(str(path), given)
+    return given.name or path.stem, LossNetwork(*read_network(str(path)))
 
 
 def suited(session: Session, loss: Loss, task: Task, given: Given, text: str) -> Loss:

@@ -7,12 +7,14 @@ of (seed, step). So a run that was killed and resumed ends with the numbers of o
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
+import torch
 from torch import Tensor
 
+from lossc.compiler.errors import UsageError
 from lossc.runtime.inner import TrainState
 from lossc.runtime.meta.adapt import Adaptation, AdaptResult, AdaptState, advance, begin, conclude, is_over
 from lossc.runtime.meta.adapt import Progress as AdaptProgress
@@ -97,13 +99,16 @@ def run_optimize(
 ) -> OptimizeResult:
     """Offline learning to its end, in a folder if one is given; from where the folder is, if it holds a state."""
     began = time.perf_counter()
+    for sampler in problem.samplers:
+        sampler.check()
     if problem.config.meta_optimizer == "cma":
         return _run_cma(problem, start, folder, progress)
     state = init(problem) if start is None else replace(init(problem), phi=start)
     history: list[Record] = []
     if folder is not None and folder.state is not None:
-        state = unpack_meta(folder.state)
-        history = [record_of(line) for line in folder.lines()]
+        saved = folder.state
+        state = _checked(folder, lambda: unpack_meta(saved), problem.family.size)
+        history = _history(folder, state.step)
     writer = _Writer(folder)
     while state.step < problem.config.meta_steps and not state.failure:
         state, record = step(problem, state)
@@ -116,13 +121,45 @@ def run_optimize(
     return result_of(problem, state, history, time.perf_counter() - began, start)
 
 
+S = TypeVar("S", MetaState, AdaptState)
+
+
+def _checked(folder: RunFolder, unpack: Callable[[], S], size: int) -> S:
+    """The state of a checkpoint. UsageError (L256) if it is not one of this run: damaged, or edited by hand."""
+    try:
+        state = unpack()
+        meta = state if isinstance(state, MetaState) else state.meta
+        for vector in (meta.phi, meta.mean, meta.square):
+            if vector.shape != (size,) or vector.dtype != torch.float64 or not bool(torch.isfinite(vector).all()):
+                raise ValueError("its coefficients are not those of the loss")
+        if type(meta.step) is not int or meta.step < 0 or type(meta.skipped) is not int:
+            raise ValueError("its step is not a number")
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as problem:
+        raise UsageError("L256", f"the checkpoint in {folder.path} cannot be used: {problem}") from None
+    return state
+
+
+def _history(folder: RunFolder, steps: int) -> list[Record]:
+    """The records of the lines of progress. UsageError (L256) if they are not those of the checkpoint."""
+    try:
+        found = [record_of(line) for line in folder.lines()]
+    except (KeyError, TypeError, ValueError) as problem:
+        raise UsageError("L256", f"a line of progress in {folder.path} cannot be read: {problem}") from None
+    if len(found) != steps:
+        raise UsageError("L256", f"{folder.path} has {len(found)} lines of progress for a checkpoint of {steps} steps")
+    return found
+
+
 def _run_cma(
     problem: Problem, start: Tensor | None, folder: RunFolder | None, progress: Progress | None
 ) -> OptimizeResult:
     """Each generation's fitnesses are the state: told again, the strategy is where it was."""
     known: list[Sequence[float]] = []
     if folder is not None and folder.state is not None:
-        known = list(folder.state[1]["values"])
+        try:
+            known = [[float(v) for v in row] for row in folder.state[1]["values"]]
+        except (KeyError, TypeError, ValueError) as wrong:
+            raise UsageError("L256", f"the checkpoint in {folder.path} cannot be used: {wrong}") from None
 
     def told(generation: int, values: list[float]) -> None:
         if folder is not None:
@@ -154,12 +191,13 @@ def run_adapt(
 ) -> AdaptResult:
     """Adaptation to the end of training, in a folder if one is given; from where the folder is."""
     began = time.perf_counter()
+    run.sampler.check()
     state = begin(run)
     events: list[Event] = []
     if folder is not None and folder.state is not None:
         packed = folder.state
-        state = unpack_adapt((packed[0], packed[1]["state"]))
-        events = [Event(**e) for line in folder.lines() for e in line.get("events", ())]
+        state = _checked(folder, lambda: unpack_adapt((packed[0], packed[1]["state"])), run.family.size)
+        events = [e for r in _history(folder, packed[1]["step"]) for e in r.events]
     writer = _Writer(folder)
     lines = len(folder.lines()) if folder is not None else 0
     while not is_over(run, state):

@@ -7,6 +7,7 @@ everything it depends on besides the loss, as values, so that each engine comput
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
 import torch
@@ -118,12 +119,28 @@ def norm(values: Iterable[Tensor]) -> float:
     return float(torch.linalg.vector_norm(torch.stack([size_of(v) for v in values])))
 
 
+def differentiable_attention(model: nn.Module) -> AbstractContextManager[None]:
+    """Attention in plain operations, where the model may hold some: torch's fast kernels have no second derivative."""
+    if all(type(m).__module__ in _WITHOUT_ATTENTION for m in model.modules()):
+        return nullcontext()
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+
+    found: AbstractContextManager[None] = sdpa_kernel(SDPBackend.MATH)
+    return found
+
+
+_WITHOUT_ATTENTION = frozenset(
+    f"torch.nn.modules.{n}"
+    for n in ("linear", "container", "conv", "batchnorm", "normalization", "pooling", "dropout", "flatten", "padding")
+) | {"lossc.runtime.models.resnet", "lossc.runtime.models.blocks"}
+
+
 def run_model(
     episode: Episode, params: Mapping[str, Tensor], buffers: Mapping[str, Tensor], x: Tensor, step: int
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """The outputs at inner step `step` (the query is step T), and the buffers that the model leaves behind."""
     own = {k: v.clone() for k, v in buffers.items()}
-    with randomness(episode.model, episode.seed, step):
+    with randomness(episode.model, episode.seed, step), differentiable_attention(episode.model):
         outputs = functional_call(episode.model, {**params, **own}, (x,))
     return outputs, {k: v.detach() for k, v in own.items()}
 

@@ -36,7 +36,12 @@ class LossNetwork(nn.Module):
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         """The loss of a batch, differentiable any number of times in `input` and in `phi`."""
-        encoded = self.family.encode(target, input)
+        if input.dim() < 2:
+            raise UsageError("L222", f"the model's output must be [n, 1] or [n, C, ...], got {list(input.shape)}")
+        try:
+            encoded = self.family.encode(target, input)
+        except RuntimeError as problem:
+            raise UsageError("L222", f"the targets are no class indices below {input.shape[1]}: {problem}") from None
         if encoded.shape != input.shape:
             raise UsageError(
                 "L222", f"the target has shape {list(target.shape)}, and the model's output {list(input.shape)}"

@@ -121,6 +121,10 @@ class OptimizeResult:
         """The learned loss as a formula with numbers, if it has one."""
         return self.family.fold(self.phi)
 
+    def rounded(self, digits: int = 4) -> Loss | None:
+        """The learned loss with its coefficients rounded, for reading; `simplify` merges them further."""
+        return self.family.fold(torch.tensor([float(f"{v:.{digits}g}") for v in self.phi], dtype=torch.float64))
+
     @property
     def network(self) -> LossNetwork:
         """The learned loss as a module."""
@@ -177,7 +181,7 @@ def step(problem: Problem, state: MetaState) -> tuple[MetaState, Record]:
         if config.check_every and here % config.check_every == 0 and sampler is problem.samplers[0]:
             kinks = kink_share(problem.family, episode, state.phi)
             if config.dtype == "float32" and not done:
-                error = float32_error(episode, problem.family, state.phi, found)
+                error = float32_error(episode, problem.family, state.phi, found, truncate=config.truncate)
     mean_value = sum(values) / len(values) if values else math.nan
     if usable:
         new = adam(replace(state, skipped=0), total, config.meta_lr)
@@ -335,8 +339,11 @@ def result_of(
     """The result of a run that ended in `state`."""
     phi = state.best_phi if state.best_phi is not None else state.phi
     first = problem.family.initial(problem.config.seed) if start is None else start
+    failure = state.failure
+    if history and not failure and not any(math.isfinite(r.norm) for r in history):
+        failure = "no meta-step had a finite gradient"
     return OptimizeResult(
-        problem.family, phi, tuple(history), problem.config, state.failure, seconds, measure(problem, first),
+        problem.family, phi, tuple(history), problem.config, failure, seconds, measure(problem, first),
         measure(problem, phi),
     )  # fmt: skip
 

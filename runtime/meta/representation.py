@@ -67,7 +67,7 @@ class LossRepresentation(ABC):
 
     def encode(self, target: Tensor, outputs: Tensor) -> Tensor:
         """The target in the shape and dtype of the outputs: class indices [n, ...] become one-hot [n, C, ...]."""
-        if target.is_floating_point():
+        if target.is_floating_point() or target.shape == outputs.shape:
             return target.to(outputs.dtype)
         return functional.one_hot(target.long(), outputs.shape[1]).movedim(-1, 1).to(outputs.dtype)
 
@@ -105,9 +105,10 @@ class LossRepresentation(ABC):
     def loss(self, outputs: Tensor, target: Tensor, phi: Tensor) -> Tensor:
         """The loss of a batch as one autograd node in outputs and φ; it can be differentiated any number of times.
 
-        Under a compiler, a transformation of torch.func or forward mode it is plain operations of torch instead.
+        Under a compiler, a transformation of torch.func or forward mode, and where a gradient in the target is wanted,
+        it is plain operations of torch instead.
         """
-        if not _is_eager(outputs, target, phi):
+        if target.requires_grad or not _is_eager(outputs, target, phi):
             return self.plain(outputs, target, phi)
         found: Tensor = _Value.apply(outputs, phi, target, self)  # type: ignore[no-untyped-call]
         return found

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from lossc.compiler.errors import UsageError
 from lossc.runtime.data import Part, Split, derive, generator
 from lossc.runtime.meta.config import MetaConfig
 from lossc.runtime.meta.episode import Batch, Episode, MetaLoss
@@ -65,6 +66,21 @@ class Sampler:
         if self.config.meta_loss == "nll-prob" and self.task.kind == "classification":
             return nll_of_probabilities
         return self.task.meta_loss
+
+    def check(self) -> None:
+        """One batch through the model. UsageError (L222) for outputs that do not suit the task, or an error inside."""
+        x, y = self.batch("train", 0, 0)
+        name = f"the model of {self.task.name} ({self.task.model})"
+        try:
+            with torch.no_grad():
+                outputs = self._fresh(0).train()(x)
+        except Exception as problem:
+            first = (str(problem).strip() or type(problem).__name__).splitlines()[0]
+            raise UsageError("L222", f"{name} fails on a batch {list(x.shape)}: {first}") from problem
+        wanted = list(y.shape) if y.is_floating_point() else [len(y), self.task.data.outputs]
+        shape = list(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
+        if shape != wanted:
+            raise UsageError("L222", f"{name} gives {shape} for a batch", expected=f"a tensor of shape {wanted}")
 
     def _fresh(self, step: int) -> nn.Module:
         seed = derive(self.config.seed, "task", self.index, "meta", step)

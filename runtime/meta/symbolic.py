@@ -82,6 +82,12 @@ class Symbolic(LossRepresentation):
                 at |= _tensor(k, outputs).abs() <= within
             return float(at.double().mean())
 
+    def encode(self, target: Tensor, outputs: Tensor) -> Tensor:
+        """Class indices are those of a loss along the classes only: elsewhere whole numbers are values."""
+        if self.network.layout != CLASSWISE:
+            return target.to(outputs.dtype)
+        return super().encode(target, outputs)
+
     # -- computing ----------------------------------------------------------------------------------------------------
 
     @cached_property

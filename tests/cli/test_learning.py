@@ -35,6 +35,9 @@ def test_a_network_goes_through_the_whole_chain(lossc: Run, tmp_path: Path) -> N
     ran = lossc("compile", net, "-o", str(tmp_path / "net.py"))
     assert ran.code == 0, ran.err
     assert lossc("train", str(tmp_path / "net.py"), "--steps", "3").code == 0
+    assert lossc("train", net, "--steps", "3").code == 0
+    shown = lossc("show", net)
+    assert shown.code == 2 and "no formula" in shown.err
     assert lossc("optimize", net, *QUICK).code == 0
     refused = lossc("compile", net, "--y", "real")
     assert refused.code == 2 and "L235" in refused.err
@@ -100,6 +103,7 @@ def test_adapt_in_a_folder_resumes(lossc: Run, tmp_path: Path) -> None:
         (("optimize", "abs(y - f)", "--task", "nowhere"), 2, "L221"),
         (("optimize", "abs(y - f", *QUICK), 1, "L004"),
         (("optimize", "y^2", *QUICK), 1, "L320"),
+        (("optimize", "log(-1 - (y - f)^2)", *QUICK), 1, "L322"),
         (("optimize", "focal", *QUICK), 2, "L222"),
         (("optimize", "--representation", "mlp", "--optimizer", "cma", *QUICK), 2, "at most 500"),
         (("adapt", "--methods", "magic"), 2, "magic"),
@@ -112,3 +116,10 @@ def test_errors_help(lossc: Run, args: tuple[str, ...], code: int, says: str) ->
     """Wrong calls and wrong losses: an exit code, a code, and what was wrong; never a traceback."""
     ran = lossc(*args)
     assert ran.code == code and says in ran.err and "Traceback" not in ran.err
+
+
+def test_momentum_and_single_steps_are_noted(lossc: Run) -> None:
+    """With momentum and one inner step a note says what that means; without either there is none."""
+    assert "momentum of 0.9" in lossc("optimize", "(y - f)^2", "--task", "digits", *QUICK).err
+    for more in (("--momentum", "0"), ("--inner-steps", "2")):
+        assert "momentum of" not in lossc("optimize", "(y - f)^2", "--task", "digits", *QUICK, *more).err

@@ -227,3 +227,32 @@ def test_dense_prediction_counts_every_pixel() -> None:
     (g,) = torch.autograd.grad(value, f)
     (h,) = torch.autograd.grad(rows, f)
     torch.testing.assert_close(g, h, rtol=1e-10, atol=1e-14)
+
+
+def test_gradient_in_the_target() -> None:
+    """A target that is computed gets its gradient too, as from the emitted module of the same formula."""
+    loss = lossc.parse("(y - f)^2*f")
+    network = loss.to_network()
+    with torch.no_grad():
+        network.phi.fill_(1.0)
+    b = torch.randn(5, 1, dtype=torch.float64, requires_grad=True)
+
+    (ours,) = torch.autograd.grad(network(b * 1.0, b * 2.0), b)
+    (theirs,) = torch.autograd.grad(loss.to_torch()(b * 1.0, b * 2.0), b)
+
+    torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-12)
+
+
+def test_whole_numbers_are_values_where_there_are_no_classes() -> None:
+    """Counts as targets of an elementwise loss; one-hot rows of integers; indices out of range are refused."""
+    plain, classes = lossc.parse("(y - f)^2").to_network(), loss_of("brier").to_network()
+    f, y = torch.randn(4, 1), torch.tensor([[0], [3], [1], [2]])
+    assert float(plain(f, y).detach()) == pytest.approx(float(plain(f, y.float()).detach()))
+    scores, hot = torch.randn(3, 4), torch.eye(4, dtype=torch.long)[:3]
+    assert float(classes(scores, hot).detach()) == pytest.approx(float(classes(scores, torch.arange(3)).detach()))
+    for wrong in (torch.tensor([0, 1, 4]), torch.tensor([0, -100, 1])):
+        with pytest.raises(UsageError) as caught:
+            classes(scores, wrong)
+        assert caught.value.diagnostic.code == "L222"
+    with pytest.raises(UsageError):
+        classes(torch.randn(3), torch.arange(3))

@@ -9,11 +9,13 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 import lossc
 from lossc.compiler.errors import LosscError, UsageError
@@ -356,3 +358,136 @@ def test_disabled_checks_and_a_fixed_start(diabetes: Task) -> None:
 def replace_config(config: object) -> object:
     """The settings with θ_0 drawn anew."""
     return config.model_copy(update={"reset": True})  # type: ignore[attr-defined]
+
+
+def own_task(build: Callable[[], nn.Module], *, classes: int = 0) -> Task:
+    """A task over random rows with a model of a user's own."""
+    stream = torch.Generator().manual_seed(0)
+    x = torch.randn(120, 6, generator=stream, dtype=torch.float64)
+    y = torch.randint(3, (120,), generator=stream) if classes else x @ torch.randn(6, generator=stream).double()
+
+    def factory(stream: torch.Generator, dtype: torch.dtype = torch.float32) -> nn.Module:
+        with torch.random.fork_rng():
+            torch.manual_seed(stream.initial_seed() % 2**31)
+            return build().to(dtype)
+
+    base = get_task("digits" if classes else "diabetes", batch_size=16)
+    return replace(
+        base, name="own", model="own", data=replace(base.data, inputs=x, targets=y, classes=classes), build=factory
+    )
+
+
+class Sequence3(nn.Module):
+    """Six numbers as a sequence of three pairs, through a recurrent layer or attention."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.inner: nn.Module = nn.LSTM(2, 4, batch_first=True) if kind == "lstm" else nn.MultiheadAttention(
+            2, 1, batch_first=True
+        )  # fmt: skip
+        self.kind, self.out = kind, nn.Linear(4 if kind == "lstm" else 2, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """[n, 6] -> [n, 1]."""
+        steps = x.view(len(x), 3, 2)
+        found = self.inner(steps)[0] if self.kind == "lstm" else self.inner(steps, steps, steps)[0]
+        return self.out(found[:, -1])
+
+
+@pytest.mark.parametrize("kind", ["lstm", "attention"])
+@pytest.mark.parametrize("inner_steps", [1, 2])
+def test_models_that_torch_treats_specially(kind: str, inner_steps: int) -> None:
+    """An LSTM has no forward mode, fast attention no second derivative: both are learned on all the same."""
+    found = optimize(lossc.parse("(y - f)^2"), own_task(lambda: Sequence3(kind)), meta_steps=2, inner_steps=inner_steps)
+
+    assert not found.failure and not found.events
+    assert all(math.isfinite(r.norm) and r.norm > 0 for r in found.history)
+
+
+class Wrong(nn.Module):
+    """A model whose outputs do not suit the task."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.kind, self.out = kind, nn.Linear(6, 2 if kind == "two" else 1)
+
+    def forward(self, x: torch.Tensor) -> object:
+        """Not [n, 1]."""
+        found = self.out(x if self.kind != "width" else x[:, :5])
+        return {"tuple": (found,), "flat": found[:, 0]}.get(self.kind, found)
+
+
+@pytest.mark.parametrize("kind", ["two", "tuple", "flat", "width"])
+def test_models_that_do_not_suit_the_task(kind: str) -> None:
+    """Wrong shapes, tuples and errors inside are said to be the model's, before anything is learned by broadcasting."""
+    with pytest.raises(UsageError, match="the model of own") as caught:
+        optimize(lossc.parse("(y - f)^2"), own_task(lambda: Wrong(kind)), meta_steps=1)
+    assert caught.value.diagnostic.code == "L222"
+
+
+def test_noise_inside_a_model_is_a_function_of_the_seed() -> None:
+    """A random leaky ReLU draws the same in every run, whatever torch's stream is."""
+    task = own_task(lambda: nn.Sequential(nn.Linear(6, 5), nn.RReLU(), nn.Linear(5, 1)))
+    found = []
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        found.append(optimize(lossc.parse("(y - f)^2"), task, meta_steps=3).phi)
+    assert torch.equal(*found)
+
+
+def test_nothing_learned_is_said(diabetes: Task) -> None:
+    """A run without one finite gradient has failed, however short."""
+    found = optimize(lossc.parse("log(-1 - (y - f)^2)"), diabetes, meta_steps=3)
+    assert found.failure == "no meta-step had a finite gradient"
+
+
+def test_float32_is_compared_at_the_same_horizon(diabetes: Task) -> None:
+    """The float64 check of a truncated gradient is truncated too."""
+    found = optimize(lossc.parse("(y - f)^2"), diabetes, meta_steps=1, inner_steps=6, truncate=2)
+    assert found.history[0].error is not None and found.history[0].error < 1e-4
+
+
+def test_implicit_gradient_of_a_concave_loss_is_not_zero(diabetes: Task) -> None:
+    """Where the inner loss curves the wrong way there is no minimum: the gradient falls back to a step of descent."""
+    found = optimize(lossc.parse("sqrt(abs(y - f))"), diabetes, meta_steps=1, inner_steps=3, engine="implicit")
+    assert found.history[0].norm > 0
+
+
+@pytest.mark.parametrize("damage", ["cut", "empty", "shape", "step", "config", "lines", "events"])
+def test_damaged_runs_are_refused(diabetes: Task, tmp_path: Path, damage: str) -> None:
+    """A run folder that was cut off or edited is L256, whatever is wrong in it."""
+    import numpy as np
+
+    folder, loss = tmp_path / "a", lossc.parse(LOSS)
+    optimize(loss, diabetes, meta_steps=3, run=folder)
+    point, lines = folder / runs.CHECKPOINT, folder / runs.PROGRESS
+    with np.load(point) as saved:
+        arrays = {k: saved[k] for k in saved.files}
+    facts = json.loads(bytes(arrays[runs.FACTS]).decode())
+    if damage in ("cut", "empty"):
+        point.write_bytes(point.read_bytes()[:200] if damage == "cut" else b"")
+    elif damage == "shape":
+        np.savez(point, **{**arrays, "mean": np.zeros((2, 2))})
+    elif damage == "step":
+        facts["step"] = "x"
+        np.savez(point, **{**arrays, runs.FACTS: np.frombuffer(json.dumps(facts).encode(), dtype=np.uint8)})
+    elif damage == "config":
+        (folder / runs.CONFIG).write_text('{"config": null}')
+    elif damage == "lines":
+        lines.write_text(lines.read_text().splitlines(keepends=True)[0])
+    else:
+        lines.write_text(lines.read_text().replace('"engine"', '"events": 3, "engine"', 1))
+
+    with pytest.raises(UsageError) as caught:
+        optimize(loss, diabetes, meta_steps=3, run=folder, resume=True)
+    assert caught.value.diagnostic.code == "L256"
+
+
+def test_killed_before_it_began(diabetes: Task, tmp_path: Path) -> None:
+    """A folder that holds a lock and a half-written file alone is as good as new, resumed or not."""
+    for resume in (True, False):
+        folder = tmp_path / str(resume)
+        folder.mkdir()
+        (folder / runs.LOCK).touch()
+        (folder / (runs.CONFIG + ".new")).write_text("{")
+        assert len(optimize(lossc.parse(LOSS), diabetes, meta_steps=1, run=folder, resume=resume).history) == 1

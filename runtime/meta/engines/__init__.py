@@ -61,7 +61,10 @@ def meta_gradient(
             raise UsageError("L253", f"the engine `{engine}` does not truncate", hint="--engine unroll")
         return unroll.meta_gradient(episode, family, phi, truncate=truncate)
     if engine == "auto":
-        return ENGINES[choose(episode)](episode, family, phi)
+        try:
+            return ENGINES[choose(episode)](episode, family, phi)
+        except NotImplementedError:  # torch has no forward mode for some layers: an LSTM on the CPU, weight norm
+            return unroll.meta_gradient(episode, family, phi)
     if engine not in ENGINES:
         raise UsageError(
             "L253", f"there is no engine `{engine[:40]}`", expected="auto, or one of: " + ", ".join(ENGINES)

@@ -11,6 +11,8 @@ with T.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -58,21 +60,30 @@ def meta_gradient(
         return [h + (damping + episode.sgd.weight_decay) * p for h, p in zip(found, v, strict=True)]
 
     q = _conjugate_gradients(product, [o.detach() for o in outer], iterations)
+    if q is None:  # no minimum anywhere near: what one step of plain descent would make of it
+        q = [episode.sgd.lr * o.detach() for o in outer]
     (grad,) = torch.autograd.grad(inner, leaf, q, allow_unused=True, materialize_grads=True)
     end = End({k: v.detach() for k, v in last.items()}, velocity, left)
     return MetaGradient(float(value.detach()), -grad.double(), "implicit", end)
 
 
-def _conjugate_gradients(product, right: list[Tensor], iterations: int) -> list[Tensor]:  # type: ignore[no-untyped-def]
-    """The solution of product(q) = right, or what `iterations` steps make of it; stops at negative curvature."""
+def _conjugate_gradients(
+    product: Callable[[list[Tensor]], list[Tensor]], right: list[Tensor], iterations: int
+) -> list[Tensor] | None:
+    """The solution of product(q) = right, or what `iterations` steps make of it; stops at negative curvature.
+
+    None if the curvature is negative along the right side itself.
+    """
     q = [torch.zeros_like(r) for r in right]
     rest = [r.clone() for r in right]
     along = [r.clone() for r in right]
     size = _dot(rest, rest)
     goal = 1e-20 * size
-    for _ in range(iterations):
+    for i in range(iterations):
         image = product(along)
         bend = _dot(along, image)
+        if i == 0 and size > 0 and not bend > 0:
+            return None
         if not bend > 0 or not size > goal:
             break
         step = size / bend
