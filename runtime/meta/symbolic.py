@@ -182,7 +182,7 @@ def _sums(parts: list[list[tuple[int, Any, Any]]], share: float) -> Tensor:
         total = 0.0
         for sign, a, b in pairs:
             if isinstance(a, np.ndarray) and isinstance(b, np.ndarray) and a.shape == b.shape:
-                total += sign * float(np.vdot(a, b))
+                total += sign * float(a.dot(b) if a.ndim == 1 else np.vdot(a, b))
             else:
                 total += sign * float(np.sum(a * b))
         found.append(share * total)

@@ -130,11 +130,12 @@ class _Shared:
         for i in range(len(self.layers) - 1, 0, -1):
             before = self.layers[i].before
             assert before is not None
-            against = deltas.take(i, errors, grams[i])
+            deltas.note(i, errors, grams[i])
+            against = deltas.against(i, errors)
             back = errors @ self.params[self.layers[i].weight]
             back.addmm_(against, self.trace.inputs[i], beta=self.kept, alpha=-self.scale)
             errors = before.pull(back, passes[i])
-        deltas.take(0, errors, grams[0])
+        deltas.note(0, errors, grams[0])
 
 
 class _Deltas(Protocol):
@@ -146,8 +147,11 @@ class _Deltas(Protocol):
     def add_product(self, z: Tensor, i: int, gram: Tensor, alpha: float) -> None:
         """z += α gram δ_i, in place."""
 
-    def take(self, i: int, errors: Tensor, gram: Tensor) -> Tensor:
-        """E δ_iᵀ, [K n, B]; and note what layer i adds to J λ, which is J_i gramᵀ E."""
+    def note(self, i: int, errors: Tensor, gram: Tensor) -> None:
+        """Note what layer i adds to J λ, which is J_i gramᵀ E."""
+
+    def against(self, i: int, errors: Tensor) -> Tensor:
+        """E δ_iᵀ, [K n, B], of the errors that were noted last."""
 
     def product(self) -> Tensor:
         """J λ, [K, B, C]."""
@@ -164,15 +168,18 @@ class _OneOutput:
         self.jacobians = [j[0] for j in shared.jacobians]
         self.slopes = slopes.transpose(1, 2)
         self.found: Tensor | None = None
+        self.crossed = slopes
 
     def add_product(self, z: Tensor, i: int, gram: Tensor, alpha: float) -> None:
         z.addmm_((gram * self.slopes).flatten(0, 1), self.jacobians[i], alpha=alpha)
 
-    def take(self, i: int, errors: Tensor, gram: Tensor) -> Tensor:
-        against = (errors @ self.jacobians[i].t()).view(len(self.slopes), -1, gram.shape[2])
-        part = (gram * against).sum(dim=1)
+    def note(self, i: int, errors: Tensor, gram: Tensor) -> None:
+        self.crossed = (errors @ self.jacobians[i].t()).view(len(self.slopes), -1, gram.shape[2])
+        part = (gram * self.crossed).sum(dim=1)
         self.found = part if self.found is None else self.found.add_(part)
-        return against.mul_(self.slopes).flatten(0, 1)
+
+    def against(self, i: int, errors: Tensor) -> Tensor:
+        return self.crossed.mul_(self.slopes).flatten(0, 1)
 
     def product(self) -> Tensor:
         assert self.found is not None
@@ -206,12 +213,16 @@ class _Outputs:
         else:
             z.view(self.losses, -1, z.shape[1]).baddbmm_(gram.expand(self.losses, -1, -1), self.deltas[i], alpha=alpha)
 
-    def take(self, i: int, errors: Tensor, gram: Tensor) -> Tensor:
+    def note(self, i: int, errors: Tensor, gram: Tensor) -> None:
         if self.losses == 1:
             self.pushes.append((gram[0].t() @ errors)[None])
+        else:
+            self.pushes.append(gram.transpose(1, 2) @ errors.view(self.losses, -1, errors.shape[1]))
+
+    def against(self, i: int, errors: Tensor) -> Tensor:
+        if self.losses == 1:
             return errors @ self.deltas[i][0].t()
         apart = errors.view(self.losses, -1, errors.shape[1])
-        self.pushes.append(gram.transpose(1, 2) @ apart)
         return (apart @ self.deltas[i].transpose(1, 2)).flatten(0, 1)
 
     def product(self) -> Tensor:

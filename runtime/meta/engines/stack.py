@@ -69,9 +69,10 @@ def layers_of(model: nn.Module) -> tuple[Layer, ...]:
 
 
 def _flat(model: nn.Module, prefix: str) -> list[tuple[str, nn.Module]]:
-    if type(model) is nn.Sequential:
-        return [pair for name, child in model.named_children() for pair in _flat(child, f"{prefix}.{name}".lstrip("."))]
-    return [(prefix, model)]
+    if type(model) is not nn.Sequential:
+        return [(prefix, model)]
+    start = f"{prefix}." if prefix else ""
+    return [pair for name, child in model.named_children() for pair in _flat(child, start + name)]
 
 
 def why_not_a_stack(episode: Episode) -> str:
