@@ -39,6 +39,9 @@ BatchOption = Annotated[int | None, typer.Option("--batch-size", metavar="N", he
 RateOption = Annotated[
     float | None, typer.Option("--lr", metavar="RATE", help="Learning rate of SGD.", show_default=False)
 ]
+MomentumOption = Annotated[
+    float | None, typer.Option("--momentum", metavar="MU", help="Of SGD; 0 for none.", show_default=False)
+]
 DeviceOption = Annotated[
     str, typer.Option("--device", metavar="DEVICE", help="Where to train: cpu, cuda, cuda:1, mps.")
 ]
@@ -67,6 +70,7 @@ def chosen_task(
     steps: int | None = None,
     batch_size: int | None = None,
     lr: float | None = None,
+    momentum: float | None = None,
 ) -> Task:
     """The task that the options mean, its data loaded; warnings go to the session.
 
@@ -77,12 +81,13 @@ def chosen_task(
     own = task_file(name)
     if own is None:
         settings = wanted.given()
-        return get_task(name, steps=steps, batch_size=batch_size, lr=lr, warnings=session.warnings, **settings)
+        task = get_task(name, steps=steps, batch_size=batch_size, lr=lr, warnings=session.warnings, **settings)
+        return task.with_settings(momentum=momentum)
     if wanted.given():
         option = next(iter(wanted.given())).replace("_", "-")
         raise UsageError("L235", f"`--{option}` is for tasks that come with lossc, and {name} is your own",
                          hint="say it in your file; --steps, --batch-size and --lr apply")  # fmt: skip
-    return load_task(*own).with_settings(steps=steps, batch_size=batch_size, lr=lr)
+    return load_task(*own).with_settings(steps=steps, batch_size=batch_size, lr=lr, momentum=momentum)
 
 
 def checked_device(name: str) -> str:

@@ -76,9 +76,11 @@ class RunFolder:
         self._progress = (self.path / PROGRESS).open("a", encoding="utf-8")
 
     def _take_lock(self) -> None:
-        import fcntl
-
         self._lock = (self.path / LOCK).open("w")
+        try:
+            import fcntl
+        except ImportError:  # no such locks on this system: two processes are not kept apart
+            return
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

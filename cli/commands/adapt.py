@@ -43,6 +43,7 @@ from lossc.cli.tasks import (
     DataOption,
     DeviceOption,
     ModelOption,
+    MomentumOption,
     RateOption,
     ScaleOption,
     SizeOption,
@@ -103,6 +104,7 @@ def run(
     steps: StepsOption = None,
     batch_size: BatchOption = None,
     lr: RateOption = None,
+    momentum: MomentumOption = None,
     device: DeviceOption = "cpu",
     threads: ThreadsOption = 1,
     y: YOption = None,
@@ -141,7 +143,8 @@ def _adapted(session: Session, asked: SimpleNamespace) -> Outcome:
     config = make_adapt_config(engine=asked.engine, dtype=asked.dtype, **settings)
     wanted = Wanted(asked.size, asked.model, asked.split, asked.data, asked.target_scale)
     task = chosen_task(
-        session, asked.task_name, wanted, steps=asked.steps, batch_size=asked.batch_size, lr=asked.lr
+        session, asked.task_name, wanted, steps=asked.steps, batch_size=asked.batch_size, lr=asked.lr,
+        momentum=asked.momentum,
     )  # fmt: skip
     family = _family(session, asked.loss, asked.kind, task, given)
     session.print_warnings()

@@ -65,6 +65,7 @@ from lossc.cli.tasks import (
     DataOption,
     DeviceOption,
     ModelOption,
+    MomentumOption,
     RateOption,
     ScaleOption,
     SizeOption,
@@ -126,6 +127,7 @@ def run(
     train_steps: TrainStepsOption = None,
     batch_size: BatchOption = None,
     lr: RateOption = None,
+    momentum: MomentumOption = None,
     device: DeviceOption = "cpu",
     threads: ThreadsOption = 1,
     y: YOption = None,
@@ -157,7 +159,15 @@ def _optimized(session: Session, asked: SimpleNamespace) -> Outcome:
     config = _config(asked)
     wanted = Wanted(asked.size, asked.model, asked.split, asked.data, asked.target_scale)
     chosen = [
-        chosen_task(session, n, wanted, steps=asked.train_steps, batch_size=asked.batch_size, lr=asked.lr)
+        chosen_task(
+            session,
+            n,
+            wanted,
+            steps=asked.train_steps,
+            batch_size=asked.batch_size,
+            lr=asked.lr,
+            momentum=asked.momentum,
+        )
         for n in asked.tasks or ["diabetes"]
     ]
     family, start, before = _family(session, source, asked.kind, config, chosen, given, asked.loss or "")

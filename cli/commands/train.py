@@ -31,6 +31,7 @@ from lossc.cli.tasks import (
     DataOption,
     DeviceOption,
     ModelOption,
+    MomentumOption,
     RateOption,
     ScaleOption,
     SizeOption,
@@ -76,6 +77,7 @@ def run(
     steps: StepsOption = None,
     batch_size: BatchOption = None,
     lr: RateOption = None,
+    momentum: MomentumOption = None,
     device: DeviceOption = "cpu",
     threads: Annotated[
         int, typer.Option("--threads", metavar="N", help="Threads of torch; more may help with --size thesis.")
@@ -101,7 +103,7 @@ def run(
     source = python_file(loss) or read_loss(loss, given, session.warnings)
     session.note("loading torch ...")
     wanted = Wanted(size, model, split, data, target_scale)
-    task = chosen_task(session, task_name, wanted, steps=steps, batch_size=batch_size, lr=lr)
+    task = chosen_task(session, task_name, wanted, steps=steps, batch_size=batch_size, lr=lr, momentum=momentum)
     if isinstance(source, Path):
         label, module = emitted(source, given, task)
     else:

@@ -6,7 +6,7 @@ everything it depends on besides the loss, as values, so that each engine comput
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -102,6 +102,20 @@ class MetaGradient:
     def finite(self) -> bool:
         """Whether value and gradient are finite numbers."""
         return bool(torch.isfinite(self.grad).all()) and self.value - self.value == 0.0
+
+
+def size_of(value: Tensor) -> Tensor:
+    """|value| in float64: in the precision of the value where that is safe, since a copy costs ten times the norm."""
+    found: Tensor = torch.linalg.vector_norm(value)
+    if value.dtype == torch.float64 or 1e-15 < float(found) < 1e15:
+        return found.double()
+    exact: Tensor = torch.linalg.vector_norm(value, dtype=torch.float64)
+    return exact
+
+
+def norm(values: Iterable[Tensor]) -> float:
+    """The norm of many tensors together."""
+    return float(torch.linalg.vector_norm(torch.stack([size_of(v) for v in values])))
 
 
 def run_model(

@@ -50,24 +50,39 @@ def draw(task: Task, results: dict[str, AdaptResult], which: str) -> bytes:
     f = torch.linspace(0.01, 0.99, 197).double() if classes else torch.linspace(-3, 3, 241).double()
     for row, (name, result) in zip(axes, shown.items(), strict=False):
         for panel, y in zip(row, targets, strict=False):
-            for i, (step, phi) in enumerate(result.shots):
-                colour = colormaps["viridis_r"](0.1 + 0.85 * i / max(len(result.shots) - 1, 1))
-                panel.plot(f, shape_of(result.family, phi, y, f, classes=classes), color=colour, label=f"step {step:,}")
+            shots = _distinct(result.shots)
+            for i, (step, phi) in enumerate(shots):
+                colour = colormaps["viridis_r"](0.1 + 0.85 * i / max(len(shots) - 1, 1))
+                panel.plot(
+                    f,
+                    shape_of(result.family, phi, y, f, classes=classes),
+                    color=colour,
+                    label=f"step {step:,}" if len(shots) > 1 else "all steps",
+                )
             panel.set_xlabel("probability of the class" if classes else "prediction f (target y = 0)")
             panel.set_ylabel("learned loss")
             panel.set_title(f"{name}: {'target' if y else 'non-target'} class" if classes else name)
             panel.legend(fontsize="small", frameon=False)
-    for row in axes:
-        _curves(row[-1], task, results)
+    _curves(axes[0][-1], task, results)
+    for row in axes[1:]:
+        row[-1].set_axis_off()
     buffer = io.BytesIO()
     figure.savefig(buffer, format=which, dpi=150, metadata={"Date": None} if which == "svg" else None)
     return buffer.getvalue()
+
+
+def _distinct(shots: tuple[tuple[int, Tensor], ...]) -> tuple[tuple[int, Tensor], ...]:
+    """The shots, or the last one alone where the loss did not change."""
+    return shots[-1:] if all(torch.equal(phi, shots[0][1]) for _, phi in shots) else shots
 
 
 def _curves(panel: object, task: Task, results: dict[str, AdaptResult]) -> None:
     for (name, result), style in zip(results.items(), ("-", "--", ":", "-."), strict=False):
         points = [(p.step, p.val) for p in result.curve]
         panel.plot([s for s, _ in points], [v for _, v in points], style, label=name)  # type: ignore[attr-defined]
+    seen = [v for r in results.values() for v in (p.val for p in r.curve) if v > 0]
+    if seen and max(seen) > 10 * min(seen):
+        panel.set_yscale("log")  # type: ignore[attr-defined]
     panel.set_xlabel("training step")  # type: ignore[attr-defined]
     panel.set_ylabel(f"validation {task.metric.name}")  # type: ignore[attr-defined]
     panel.set_title(f"{task.name}, {task.model}")  # type: ignore[attr-defined]

@@ -16,7 +16,7 @@ from lossc.compiler.errors import UsageError
 from lossc.compiler.loss import Loss
 from lossc.runtime.meta.mlp import NeuralLoss, Shape
 from lossc.runtime.meta.representation import LossRepresentation
-from lossc.runtime.meta.symbolic import Symbolic
+from lossc.runtime.meta.symbolic import SPREAD, Symbolic
 from lossc.runtime.meta.taylor import ORDERS, taylor
 
 VERSION = 1
@@ -66,7 +66,10 @@ def build(settings: dict[str, Any]) -> LossRepresentation:
         return taylor(kind, y=loss.y, f=loss.f)
     if kind != "symbolic":
         raise ValueError(f"there is no representation `{str(kind)[:40]}`")
-    return Symbolic(loss, output=str(settings["output"]))
+    spread = float(settings.get("spread", SPREAD))
+    if not 0 <= spread < 1e6:
+        raise ValueError("the spread of the first coefficients is not a number of theirs")
+    return Symbolic(loss, output=str(settings["output"]), spread=spread)
 
 
 def learned_text(family: LossRepresentation, phi: Tensor, name: str, doc: str, source: str) -> str:

@@ -107,7 +107,7 @@ class NeuralLoss(LossRepresentation):
     def plain(self, outputs: Tensor, target: Tensor, phi: Tensor) -> Tensor:
         """The mean over the rows."""
         value = self.entries(target, _LINKS[self.shape.inputs](outputs), phi)
-        return value.sum() / len(outputs) if self.shape.reduction == "sum" else value.mean()
+        return value.mean() * (outputs.shape[1] if self.shape.reduction == "sum" else 1)
 
     def describe(self, phi: Tensor) -> str:
         """The architecture; a network has no formula."""

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 class LossNetwork(nn.Module):
     """M_φ(input, target), the mean over the rows; `phi` is a parameter, float64 [size] (thesis, section 3.2.3).
 
-    input    [n, 1] predictions or [n, C] scores; target  [n, 1] values, class indices [n] or rows [n, C]
+    input    [n, 1] predictions or [n, C, ...] scores; target  [n, 1] values, class indices [n, ...] or rows [n, C, ...]
+
+    It can be copied, pickled, compiled and transformed like any module; `state_dict` holds φ.
     """
 
     def __init__(self, family: LossRepresentation, phi: Tensor) -> None:

@@ -3,7 +3,7 @@
 All coefficients of a representation are one vector φ (float64, [size]), so that Adam, CMA-ES, a checkpoint and a
 report treat every representation alike. Tensors of a batch:
 
-    outputs   what the base model gives: [n, 1] predictions, or [n, C] scores
+    outputs   what the base model gives: [n, 1] predictions, or [n, C, ...] scores
     target    [n, 1] values, or the one-hot rows [n, C] that `encode` makes of class indices
 
 The loss of a batch is the mean over its rows of the sum (or mean) over the outputs.
@@ -12,6 +12,7 @@ The loss of a batch is the mean over its rows of the sum (or mean) over the outp
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -53,27 +54,48 @@ class LossRepresentation(ABC):
         del phi
         return None
 
+    def __copy__(self) -> LossRepresentation:
+        return self
+
+    def __deepcopy__(self, _memo: dict[int, Any]) -> LossRepresentation:
+        return self  # it never changes
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        from lossc.runtime.meta.learned import build
+
+        return build, (self.settings(),)
+
     def encode(self, target: Tensor, outputs: Tensor) -> Tensor:
-        """The target in the shape and dtype of the outputs: class indices [n] become one-hot rows [n, C]."""
+        """The target in the shape and dtype of the outputs: class indices [n, ...] become one-hot [n, C, ...]."""
         if target.is_floating_point():
             return target.to(outputs.dtype)
-        return functional.one_hot(target, outputs.shape[1]).to(outputs.dtype)
+        return functional.one_hot(target.long(), outputs.shape[1]).movedim(-1, 1).to(outputs.dtype)
 
     def value_and_slope(self, outputs: Tensor, target: Tensor, phi: Tensor) -> tuple[Tensor, Tensor]:
         """The loss of a batch and its derivative with respect to the outputs, without a graph."""
         with torch.enable_grad():
             f = outputs.detach().requires_grad_()
             value = self.plain(f, target, phi.detach())
-            (slope,) = torch.autograd.grad(value, f, materialize_grads=True, allow_unused=True)
+            (slope,) = _grads(value, (f,))
         return value.detach(), slope
 
     def second(self, outputs: Tensor, target: Tensor, u: Tensor, phi: Tensor) -> tuple[Tensor, Tensor]:
         """The derivatives of ⟨u, slope⟩ with respect to the outputs and to φ, without a graph (thesis, eq. 3.9)."""
         with torch.enable_grad():
             f, p = outputs.detach().requires_grad_(), phi.detach().requires_grad_()
-            (slope,) = torch.autograd.grad(self.plain(f, target, p), f, create_graph=True)
-            hessian, mixed = torch.autograd.grad(slope, (f, p), u.detach(), materialize_grads=True, allow_unused=True)
+            (slope,) = _grads(self.plain(f, target, p), (f,), further=True)
+            hessian, mixed = _grads(slope, (f, p), u.detach())
         return hessian, mixed
+
+    def linearize(self, outputs: Tensor, target: Tensor, phi: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        """The derivative with respect to the outputs, and the function u -> ∂⟨u, slope⟩/∂φ: all that one step needs.
+
+        What the two share is computed once; the function may be called once.
+        """
+        with torch.enable_grad():
+            f, p = outputs.detach().requires_grad_(), phi.detach().requires_grad_()
+            (slope,) = _grads(self.plain(f, target, p), (f,), further=True)
+        return slope.detach(), lambda u: _grads(slope, (p,), u.detach())[0]
 
     def slope(self, outputs: Tensor, target: Tensor, phi: Tensor) -> Tensor:
         """The derivative of the loss with respect to the outputs, as one autograd node in outputs and φ."""
@@ -81,9 +103,34 @@ class LossRepresentation(ABC):
         return found
 
     def loss(self, outputs: Tensor, target: Tensor, phi: Tensor) -> Tensor:
-        """The loss of a batch as one autograd node in outputs and φ; it can be differentiated any number of times."""
+        """The loss of a batch as one autograd node in outputs and φ; it can be differentiated any number of times.
+
+        Under a compiler, a transformation of torch.func or forward mode it is plain operations of torch instead.
+        """
+        if not _is_eager(outputs, target, phi):
+            return self.plain(outputs, target, phi)
         found: Tensor = _Value.apply(outputs, phi, target, self)  # type: ignore[no-untyped-call]
         return found
+
+
+def _grads(
+    value: Tensor, leaves: tuple[Tensor, ...], bar: Tensor | None = None, *, further: bool = False
+) -> tuple[Tensor, ...]:
+    """Autograd's derivatives; zeros where there is nothing to follow, as of a loss that is made of signs."""
+    if not value.requires_grad:
+        return tuple(torch.zeros_like(leaf) for leaf in leaves)
+    return torch.autograd.grad(value, leaves, bar, create_graph=further, materialize_grads=True, allow_unused=True)
+
+
+def _is_eager(*tensors: Tensor) -> bool:
+    """Whether plain tensors are computed with here and now."""
+    if torch.compiler.is_compiling():
+        return False
+    unpacked: Any = torch.autograd.forward_ad.unpack_dual
+    return all(
+        type(t) in (Tensor, torch.nn.Parameter) and torch.func.debug_unwrap(t) is t and unpacked(t).tangent is None
+        for t in tensors
+    )
 
 
 class _Value(torch.autograd.Function):

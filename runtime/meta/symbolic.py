@@ -6,7 +6,7 @@ the batch lies in the memory of the processor (a call costs a fraction of one of
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from types import ModuleType
 from typing import Any
@@ -66,7 +66,8 @@ class Symbolic(LossRepresentation):
 
     def settings(self) -> dict[str, Any]:
         """The loss as JSON, and the output activation."""
-        return {"representation": self.name, "loss": self.original.to_json(), "output": self.output}
+        about = {"representation": self.name, "loss": self.original.to_json(), "output": self.output}
+        return about if self.spread == SPREAD else {**about, "spread": self.spread}
 
     def fold(self, phi: Tensor) -> Loss:
         """The learned loss: φ as exact numbers, the function unchanged."""
@@ -97,7 +98,8 @@ class Symbolic(LossRepresentation):
 
     def _share(self, outputs: Tensor) -> float:
         """What one entry counts: 1/n where the classes are summed, else one over the number of entries."""
-        return 1.0 / max(outputs.shape[0] if self._per_row else outputs.numel(), 1)
+        entries = max(outputs.numel(), 1)
+        return outputs.shape[1] / entries if self._per_row else 1.0 / entries
 
     def plain(self, outputs: Tensor, target: Tensor, phi: Tensor) -> Tensor:
         """The mean over the rows, in torch."""
@@ -128,15 +130,32 @@ class Symbolic(LossRepresentation):
                 product, parts = self._numpy.second(y, f, u.detach().numpy(), p)
                 steep = np.empty_like(f)
                 np.multiply(product, f.dtype.type(share), out=steep)
-                mixed = np.array(
-                    [share * sum(s * _dot(a, b) for s, a, b in pairs) for pairs in parts], dtype=np.float64
-                )
-            return torch.from_numpy(steep), torch.from_numpy(mixed).to(phi.dtype)
+                mixed = _sums(parts, share)
+            return torch.from_numpy(steep), mixed.to(phi.dtype)
         with torch.no_grad():
             product, parts = self._torch.second(target, outputs, u, phi.to(outputs).unbind())
-            sums = [sum(s * (_tensor(a, outputs) * b).sum() for s, a, b in pairs) for pairs in parts]
-            stacked = torch.stack([_tensor(v, outputs) for v in sums]) if sums else outputs.new_zeros(0)
-            return (_tensor(product, outputs) * share).expand_as(outputs).contiguous(), (stacked * share).to(phi)
+            steep = (_tensor(product, outputs) * share).expand_as(outputs).contiguous()
+            return steep, _torch_sums(parts, share, outputs).to(phi)
+
+    def linearize(self, outputs: Tensor, target: Tensor, phi: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        """In closed form."""
+        share = self._share(outputs)
+        if not _in_numpy(outputs):
+            with torch.no_grad():
+                slope, lists = self._torch.linearize(target, outputs, phi.to(outputs).unbind())
+                steep = (_tensor(slope, outputs) * share).expand_as(outputs).contiguous()
+            return steep, torch.no_grad()(lambda u: _torch_sums(lists(u), share, outputs).to(phi))
+        f, y, p = _arrays(outputs, target, phi)
+        with np.errstate(all="ignore"):
+            slope, lists = self._numpy.linearize(y, f, p)
+            array = np.empty_like(f)
+            np.multiply(slope, f.dtype.type(share), out=array)
+
+        def mixed(u: Tensor) -> Tensor:
+            with np.errstate(all="ignore"):
+                return _sums(lists(u.numpy()), share).to(phi.dtype)
+
+        return torch.from_numpy(array), mixed
 
 
 def _in_numpy(outputs: Tensor) -> bool:
@@ -147,11 +166,27 @@ def _arrays(outputs: Tensor, target: Tensor, phi: Tensor) -> tuple[Any, Any, Any
     return outputs.detach().numpy(), target.detach().numpy(), phi.detach().to(outputs.dtype).numpy()
 
 
+def _sums(parts: list[list[tuple[int, Any, Any]]], share: float) -> Tensor:
+    """For each coefficient share Σ ± Σ ab, where the code says ± a b."""
+    found = []
+    for pairs in parts:
+        total = 0.0
+        for sign, a, b in pairs:
+            total += sign * _dot(a, b)
+        found.append(share * total)
+    return torch.tensor(found, dtype=torch.float64)
+
+
 def _dot(a: Any, b: Any) -> float:
     """Σ ab over all entries, operands broadcast to each other."""
     if isinstance(a, np.ndarray) and isinstance(b, np.ndarray) and a.shape == b.shape:
         return float(np.vdot(a, b))
     return float(np.sum(a * b))
+
+
+def _torch_sums(parts: list[list[tuple[int, Any, Any]]], share: float, like: Tensor) -> Tensor:
+    sums = [sum(s * (_tensor(a, like) * b).sum() for s, a, b in pairs) for pairs in parts]
+    return torch.stack([_tensor(v, like) for v in sums]) * share if sums else like.new_zeros(0)
 
 
 def _tensor(value: Any, like: Tensor) -> Tensor:

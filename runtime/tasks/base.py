@@ -138,17 +138,31 @@ class Task:
             )  # fmt: skip
 
     def with_settings(
-        self, *, steps: int | None = None, batch_size: int | None = None, lr: float | None = None
+        self,
+        *,
+        steps: int | None = None,
+        batch_size: int | None = None,
+        lr: float | None = None,
+        momentum: float | None = None,
     ) -> Task:
-        """The same task with other settings of the inner optimiser; UsageError (L223) if one is out of range."""
+        """The same task with other settings of the inner optimiser; UsageError (L223) if one is out of range.
+
+        A momentum of 0 is plain SGD; the task's own choice between heavy ball and Nesterov is kept otherwise.
+        """
         changes: dict[str, Any] = {}
         for name, value in (("steps", steps), ("batch_size", batch_size)):
             if value is not None:
                 changes[name] = value
                 if value < 1:
                     raise UsageError("L223", f"`{name}` must be 1 or more, got {value}")
+        sgd = self.sgd
         if lr is not None:
-            changes["sgd"] = replace(self.sgd, lr=lr)
+            sgd = replace(sgd, lr=lr)
             if not 0 < lr < float("inf"):
                 raise UsageError("L223", f"the learning rate must be a positive number, got {lr}")
+        if momentum is not None:
+            sgd = replace(sgd, momentum=momentum, nesterov=sgd.nesterov and momentum > 0)
+            if not 0 <= momentum < 1:
+                raise UsageError("L223", f"the momentum must be at least 0 and below 1, got {momentum}")
+        changes["sgd"] = sgd
         return replace(self, **changes)

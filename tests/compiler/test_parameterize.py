@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 
 import mpmath
 import pytest
@@ -141,18 +140,13 @@ def test_limits_and_wrong_calls() -> None:
         assert caught.value.diagnostic.code == code
 
 
-def test_time_is_linear_in_the_tree() -> None:
-    """A chain of 900 operations takes no more than some ten times what one of 90 takes."""
+def test_a_network_is_linear_in_the_tree() -> None:
+    """Two nodes an edge, whatever the shape; a chain of 900 operations is no trouble."""
+    body = Y - F
+    for _ in range(900):
+        body = node("tanh", body)
 
-    def seconds(n: int) -> float:
-        body = Y - F
-        for _ in range(n):
-            body = node("tanh", body)
-        best = math.inf
-        for _ in range(3):
-            began = time.process_time()
-            parameterize(Loss(body))
-            best = min(best, time.process_time() - began)
-        return best
+    made = parameterize(Loss(body))
 
-    assert seconds(900) < 40 * seconds(90)
+    assert count_coefficients(made) == body.tree_size == 903
+    assert made.body.tree_size == 3 * body.tree_size

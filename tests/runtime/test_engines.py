@@ -185,7 +185,7 @@ def test_lockstep_losses_do_not_touch_each_other(classes: int, chunk: int) -> No
     assert [g.engine for g in meta_gradients(here, families, phis)] == ["lockstep"] * len(families)
 
 
-@pytest.mark.parametrize("family", [NeuralLoss(), NeuralLoss(ADALFL), taylor("taylor3"), taylor("taylor2")], ids=repr)
+@pytest.mark.parametrize("family", [NeuralLoss(), NeuralLoss(ADALFL), taylor("taylor3"), taylor("taylor2")])
 def test_other_representations_have_the_same_engines(family: NeuralLoss) -> None:
     """A network and a polynomial: all engines agree with autograd too."""
     here = episode(lambda: stack(nn.Tanh, 1), 1, OPTIMISERS["nesterov"])

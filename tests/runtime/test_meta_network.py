@@ -171,3 +171,58 @@ def test_kinks_are_counted() -> None:
 
     assert family.kink_share(f, torch.zeros_like(f), phi) == 0.25
     assert Symbolic(lossc.parse("(y - f)^2")).kink_share(f, f, torch.ones(4).double()[:4]) == 0.0
+
+
+def test_a_network_is_copied_pickled_and_saved() -> None:
+    """Copies share no φ; a pickle and a state dict bring it back to the bit."""
+    import copy
+    import io
+
+    network = loss_of("evomal").to_network(seed=1)
+    f, y = batch(4)
+    want = network(f, y)
+
+    twin = copy.deepcopy(network)
+    buffer = io.BytesIO()
+    torch.save(network, buffer)
+    buffer.seek(0)
+    stored = torch.load(buffer, weights_only=False)
+    fresh = loss_of("evomal").to_network(seed=9)
+    fresh.load_state_dict(network.state_dict())
+
+    for other in (twin, stored, fresh):
+        assert torch.equal(other(f, y), want) and other.phi is not network.phi
+    with torch.no_grad():
+        twin.phi.add_(1.0)
+    assert torch.equal(network(f, y), want)
+
+
+def test_transforms_of_torch_func() -> None:
+    """grad, jacfwd, vmap over φ and jvp of the network are those of plain operations."""
+    network = loss_of("evomal").to_network(seed=1, output="softplus")
+    f, y = batch(4)
+    target, phi = network.family.encode(y, f), network.phi.detach()
+
+    def value(p: torch.Tensor) -> torch.Tensor:
+        return network.family.loss(f, target, p)
+
+    oracle = torch.autograd.grad(network.family.plain(f, target, network.phi), network.phi)[0]
+    assert relative(torch.func.grad(value)(phi), oracle) < 1e-12
+    assert relative(torch.func.jacfwd(value)(phi), oracle) < 1e-12
+    many = torch.stack([phi, 1.1 * phi])
+    assert relative(torch.vmap(value)(many), torch.stack([value(p) for p in many])) < 1e-12
+
+
+def test_dense_prediction_counts_every_pixel() -> None:
+    """Scores [N, C, H, W] and labels [N, H, W]: the mean over the pixels, as the same pixels in rows."""
+    network = loss_of("evomal").to_network(seed=1)
+    f = torch.randn(2, 4, 3, 5, dtype=torch.float64, requires_grad=True)
+    y = torch.randint(4, (2, 3, 5))
+
+    value = network(f, y)
+
+    rows = network(f.movedim(1, -1).reshape(-1, 4), y.reshape(-1))
+    assert float(value.detach()) == pytest.approx(float(rows.detach()), rel=1e-12)
+    (g,) = torch.autograd.grad(value, f)
+    (h,) = torch.autograd.grad(rows, f)
+    torch.testing.assert_close(g, h, rtol=1e-10, atol=1e-14)

@@ -36,8 +36,7 @@ def meta_gradient(episode: Episode, family: LossRepresentation, phi: Tensor) -> 
     start = {k: v.detach().requires_grad_() for k, v in episode.params.items()}
     outputs, buffers = run_model(episode, start, episode.buffers, x, 0)
     target = family.encode(y, outputs)
-    fixed = outputs.detach()
-    slope = family.value_and_slope(fixed, target, phi)[1]
+    slope, mixed = family.linearize(outputs.detach(), target, phi)
     found = torch.autograd.grad(outputs, list(start.values()), slope, allow_unused=True, materialize_grads=True)
     with torch.no_grad():
         params, velocity = descend(sgd, episode.params, episode.velocity, dict(zip(start, found, strict=True)))
@@ -47,9 +46,9 @@ def meta_gradient(episode: Episode, family: LossRepresentation, phi: Tensor) -> 
     value = episode.meta_loss(answers, episode.query[1])
     direction = gradients(value, moved)
     u = _product(episode, direction, x)
-    mixed = family.second(fixed, target, u, phi)[1]
+    grad = -sgd.lr * first_step_scale(sgd) * mixed(u).double()
     end = End({k: v.detach() for k, v in moved.items()}, velocity, left)
-    return MetaGradient(float(value.detach()), -sgd.lr * first_step_scale(sgd) * mixed.double(), "jvp1", end)
+    return MetaGradient(float(value.detach()), grad, "jvp1", end)
 
 
 def _product(episode: Episode, direction: dict[str, Tensor], x: Tensor) -> Tensor:

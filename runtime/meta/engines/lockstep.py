@@ -6,17 +6,20 @@ With a batch of B rows every gradient has rank B, so θ_1 never has to exist: W_
 
 for a validation input v. All that the losses share (the pass at θ_0, and where the outputs are few the Jacobians of the
 outputs with respect to every layer) is computed once; what is left for each loss is one pass forward and one back
-through the *same* W_0, and products of B by B matrices. The losses may be of any form and number.
+through the *same* W_0, and products with B rows or columns. Where there is one output even those have a factor that all
+losses share, since δ is a Jacobian whose rows are scaled. The losses may be of any form and number.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from lossc.runtime.meta.engines.stack import Layer, Trace, backward, forward, layers_of, why_not_a_stack
+from lossc.runtime.meta.engines.outer import value_and_errors
+from lossc.runtime.meta.engines.stack import Trace, affine, backward, forward, layers_of, why_not_a_stack
 from lossc.runtime.meta.episode import End, Episode, MetaGradient, descend, first_step_scale
 from lossc.runtime.meta.representation import LossRepresentation
 
@@ -59,152 +62,185 @@ class _Shared:
         self.params = {k: v.detach() for k, v in episode.params.items()}
         x, self.y = episode.inner[0]
         self.trace: Trace = forward(self.layers, self.params, x)
-        self.query = episode.query[0].flatten(1)
         self.scale = episode.sgd.lr * first_step_scale(episode.sgd)
         self.kept = 1.0 - self.scale * episode.sgd.weight_decay
         self.jacobians = self._jacobians() if self.trace.outputs.shape[1] <= 2 * losses else None
-        first = self.layers[0]
-        self.first_gram = self.query @ self.trace.inputs[0].t()
-        self.first_out = self.kept * _affine(self.query, self.params, first)
+        self.query = episode.query[0].flatten(1)
+        self.one = self.query.new_ones(1)
+        self.first_gram = self.gram(0, self.query)
+        self.first_out = affine(self.layers[0], self.params, self.query, self.kept)
+
+    def gram(self, i: int, v: Tensor) -> Tensor:
+        """v aᵀ, + 1 for the bias, in layer i."""
+        a = self.trace.inputs[i].t()
+        return torch.addmm(self.one, v, a) if self.layers[i].bias else v @ a
 
     def _jacobians(self) -> list[Tensor]:
-        """For every layer ∂outputs/∂z, [B, C, width]."""
+        """For every layer ∂outputs/∂z, [C, B, width]."""
         rows, count = self.trace.outputs.shape
-        eye = torch.eye(count, dtype=self.query.dtype, device=self.query.device)
-        found = [eye.expand(rows, count, count)]
+        eye = torch.eye(count, dtype=self.trace.outputs.dtype, device=self.trace.outputs.device)
+        found = [eye[:, None, :].expand(count, rows, count)]
         for i in range(len(self.layers) - 1, 0, -1):
-            slope = self.trace.slopes[i]
-            assert slope is not None
-            w = self.params[self.layers[i].weight]
-            if i == len(self.layers) - 1:
-                found.append(w * slope[:, None, :])
-            else:
-                found.append((found[-1].reshape(rows * count, -1) @ w).view(rows, count, -1) * slope[:, None, :])
+            w, before = self.params[self.layers[i].weight], self.layers[i].before
+            assert before is not None
+            back = w[:, None, :] if i == len(self.layers) - 1 else (found[-1].flatten(0, 1) @ w).view(count, rows, -1)
+            found.append(before.pull(back.expand(-1, rows, -1), self.trace.inputs[i]))
         return found[::-1]
 
     def chunk(self, families: Sequence[LossRepresentation], phis: Sequence[Tensor]) -> list[MetaGradient]:
         """The meta-gradients of a few losses."""
         outputs = self.trace.outputs
         target = families[0].encode(self.y, outputs)
-        slopes = [f.value_and_slope(outputs, target, p)[1] for f, p in zip(families, phis, strict=True)]
-        deltas = self._deltas(torch.stack(slopes))
-        grams, passes, answers = self._query_forward(deltas)
-        values, errors = self._meta(answers)
-        u = self._query_backward(deltas, grams, passes, errors)
+        parts = [f.linearize(outputs, target, p) for f, p in zip(families, phis, strict=True)]
+        slopes = torch.stack([slope for slope, _ in parts])
+        deltas: _Deltas = (
+            _OneOutput(self, slopes) if self.jacobians and slopes.shape[2] == 1 else _Outputs(self, slopes)
+        )
+        grams, passes, answers = self._query_forward(deltas, len(parts))
+        values, errors = value_and_errors(self.episode.meta_loss, answers, self.episode.query[1])
+        self._query_backward(deltas, grams, passes, errors.flatten(0, 1))
+        u = deltas.product()
         found = []
-        for k, (family, phi) in enumerate(zip(families, phis, strict=True)):
-            mixed = family.second(outputs, target, u[k], phi)[1]
-            end = _LazyEnd(self, [d[k] for d in deltas])
-            found.append(MetaGradient(values[k], -self.scale * mixed.double(), "lockstep", end))  # type: ignore[arg-type]
+        for k, (_, mixed) in enumerate(parts):
+            grad = mixed(u[k]).double().mul_(-self.scale)
+            found.append(MetaGradient(values[k], grad, "lockstep", _LazyEnd(self, deltas, k)))  # type: ignore[arg-type]
         return found
 
-    def _deltas(self, slopes: Tensor) -> list[Tensor]:
-        """∂loss/∂z of every layer for each loss, [K, B, width]."""
-        if self.jacobians is not None:
-            if slopes.shape[2] == 1:
-                return [slopes * j[:, 0, :] for j in self.jacobians]
-            turned = slopes.transpose(0, 1)
-            return [(turned @ j).transpose(0, 1) for j in self.jacobians[:-1]] + [slopes]
-        losses, rows, _ = slopes.shape
-        flat = _repeated(self.trace, losses)
-        found = backward(self.layers, self.params, flat, slopes.reshape(losses * rows, -1))
-        return [d.view(losses, rows, -1) for d in found]
-
-    def _query_forward(self, deltas: list[Tensor]) -> tuple[list[Tensor], list[tuple[Tensor, Tensor | None]], Tensor]:
-        """Through θ_1 without making it: for each layer v aᵀ + 1, the layer's input and σ' there; the outputs."""
-        losses = deltas[0].shape[0]
-        grams: list[Tensor] = []
-        passes: list[tuple[Tensor, Tensor | None]] = []
-        z = self.first_out
-        for i, layer in enumerate(self.layers):
-            if layer.before is None:
-                gram = (self.first_gram + 1.0 if layer.bias else self.first_gram).expand(losses, -1, -1)
-                base = self.first_out.expand(losses, -1, -1)
-                passes.append((self.query, None))
-            else:
-                v = layer.before.value(z)
-                passes.append((v, layer.before.slope(z, v)))
-                flat = v.reshape(-1, v.shape[2])
-                gram = (flat @ self.trace.inputs[i].t()).view(losses, v.shape[1], -1)
-                gram = gram.add_(1.0) if layer.bias else gram
-                base = (self.kept * _affine(flat, self.params, layer)).view(losses, v.shape[1], -1)
+    def _query_forward(self, deltas: _Deltas, losses: int) -> tuple[list[Tensor], list[Tensor], Tensor]:
+        """Through θ_1 without making it: for each layer v aᵀ + 1 and its input v, the rows of one loss after those of
+        another; the outputs [K, n, C]."""
+        grams, passes = [self.first_gram[None]], [self.query]
+        z = self.first_out.repeat(losses, 1)
+        deltas.add_product(z, 0, grams[0], -self.scale)
+        for i, layer in enumerate(self.layers[1:], 1):
+            assert layer.before is not None
+            v = layer.before.value(z)
+            gram = self.gram(i, v).view(losses, -1, len(self.y))
+            z = affine(layer, self.params, v, self.kept)
+            deltas.add_product(z, i, gram, -self.scale)
+            passes.append(v)
             grams.append(gram)
-            z = torch.baddbmm(base, gram, deltas[i], alpha=-self.scale)
-        return grams, passes, z
+        return grams, passes, z.view(losses, -1, z.shape[1])
 
-    def _meta(self, answers: Tensor) -> tuple[list[float], Tensor]:
-        """The meta-loss of each loss's outputs [K, n, C], and its derivatives."""
-        with torch.enable_grad():
-            leaf = answers.detach().requires_grad_()
-            values = torch.stack([self.episode.meta_loss(leaf[k], self.episode.query[1]) for k in range(len(leaf))])
-            (errors,) = torch.autograd.grad(values.sum(), leaf)
-        return values.tolist(), errors
+    def _query_backward(self, deltas: _Deltas, grams: list[Tensor], passes: list[Tensor], errors: Tensor) -> None:
+        """Back through θ_1: each layer's part of J λ goes to `deltas`; λ, of rank n, never exists."""
+        for i in range(len(self.layers) - 1, 0, -1):
+            before = self.layers[i].before
+            assert before is not None
+            against = deltas.take(i, errors, grams[i])
+            back = errors @ self.params[self.layers[i].weight]
+            back.addmm_(against, self.trace.inputs[i], beta=self.kept, alpha=-self.scale)
+            errors = before.pull(back, passes[i])
+        deltas.take(0, errors, grams[0])
 
-    def _query_backward(
-        self,
-        deltas: list[Tensor],
-        grams: list[Tensor],
-        passes: list[tuple[Tensor, Tensor | None]],
-        errors: Tensor,
-    ) -> Tensor:
-        """J λ on the inner batch, [K, B, C]: λ is δᵀ-free, of rank n, and goes into J as (v aᵀ + 1)ᵀ E."""
-        losses = errors.shape[0]
-        pushes: list[Tensor] = []
-        for i in range(len(self.layers) - 1, -1, -1):
-            pushes.append(grams[i].transpose(1, 2) @ errors)
-            if i == 0:
-                break
-            w = self.params[self.layers[i].weight]
-            back = (errors.reshape(-1, errors.shape[2]) @ w).view(losses, errors.shape[1], -1)
-            back = torch.baddbmm(
-                back, errors @ deltas[i].transpose(1, 2), self.trace.inputs[i].expand(losses, -1, -1),
-                beta=self.kept, alpha=-self.scale,
-            )  # fmt: skip
-            slope = passes[i][1]
-            assert slope is not None
-            errors = back.mul_(slope)
-        pushes.reverse()
-        if self.jacobians is not None:
-            total = pushes[-1].clone()
-            for jacobian, push in zip(self.jacobians[:-1], pushes, strict=False):
-                if jacobian.shape[1] == 1:
-                    total += (jacobian[:, 0, :] * push).sum(dim=2, keepdim=True)
-                else:
-                    total += (push.transpose(0, 1) @ jacobian.transpose(1, 2)).transpose(0, 1)
-            return total
+
+class _Deltas(Protocol):
+    """∂loss/∂z of every layer for each of K losses, and what is made of it.
+
+    Gram matrices are [K, n, B] or [1, n, B]; other matrices have the rows of all losses, K n.
+    """
+
+    def add_product(self, z: Tensor, i: int, gram: Tensor, alpha: float) -> None:
+        """z += α gram δ_i, in place."""
+
+    def take(self, i: int, errors: Tensor, gram: Tensor) -> Tensor:
+        """E δ_iᵀ, [K n, B]; and note what layer i adds to J λ, which is J_i gramᵀ E."""
+
+    def product(self) -> Tensor:
+        """J λ, [K, B, C]."""
+
+    def of(self, k: int) -> list[Tensor]:
+        """Those of one loss."""
+
+
+class _OneOutput:
+    """One output: δ of a row is the Jacobian's row times the slope of the loss, so δ need not exist either."""
+
+    def __init__(self, shared: _Shared, slopes: Tensor) -> None:
+        assert shared.jacobians is not None
+        self.jacobians = [j[0] for j in shared.jacobians]
+        self.slopes = slopes.transpose(1, 2)
+        self.found: Tensor | None = None
+
+    def add_product(self, z: Tensor, i: int, gram: Tensor, alpha: float) -> None:
+        z.addmm_((gram * self.slopes).flatten(0, 1), self.jacobians[i], alpha=alpha)
+
+    def take(self, i: int, errors: Tensor, gram: Tensor) -> Tensor:
+        against = (errors @ self.jacobians[i].t()).view(len(self.slopes), -1, gram.shape[2])
+        part = (gram * against).sum(dim=1)
+        self.found = part if self.found is None else self.found.add_(part)
+        return against.mul_(self.slopes).flatten(0, 1)
+
+    def product(self) -> Tensor:
+        assert self.found is not None
+        return self.found[:, :, None]
+
+    def of(self, k: int) -> list[Tensor]:
+        return [self.slopes[k].t() * j for j in self.jacobians]
+
+
+class _Outputs:
+    """Any number of outputs: by the Jacobians where they are there, else by a pass back and a pass forward at θ_0."""
+
+    def __init__(self, shared: _Shared, slopes: Tensor) -> None:
+        self.shared = shared
+        self.losses, self.rows, self.count = slopes.shape
+        if shared.jacobians is not None:
+            by_row = slopes.transpose(0, 1)
+            self.deltas = [(by_row @ j.transpose(0, 1)).transpose(0, 1) for j in shared.jacobians[:-1]] + [slopes]
+        else:
+            flat = Trace([a.repeat(self.losses, 1) for a in shared.trace.inputs], shared.trace.outputs)
+            found = backward(shared.layers, shared.params, flat, slopes.flatten(0, 1))
+            self.deltas = [d.view(self.losses, self.rows, -1) for d in found]
+        self.pushes: list[Tensor] = []
+
+    def add_product(self, z: Tensor, i: int, gram: Tensor, alpha: float) -> None:
+        if self.losses == 1:
+            z.addmm_(gram[0], self.deltas[i][0], alpha=alpha)
+        else:
+            z.view(self.losses, -1, z.shape[1]).baddbmm_(gram.expand(self.losses, -1, -1), self.deltas[i], alpha=alpha)
+
+    def take(self, i: int, errors: Tensor, gram: Tensor) -> Tensor:
+        if self.losses == 1:
+            self.pushes.append((gram[0].t() @ errors)[None])
+            return errors @ self.deltas[i][0].t()
+        apart = errors.view(self.losses, -1, errors.shape[1])
+        self.pushes.append(gram.transpose(1, 2) @ apart)
+        return (apart @ self.deltas[i].transpose(1, 2)).flatten(0, 1)
+
+    def product(self) -> Tensor:
+        pushes = self.pushes[::-1]
+        if self.shared.jacobians is None:
+            return self._forward(pushes)
+        total = pushes[-1]
+        for jacobian, push in zip(self.shared.jacobians[:-1], pushes, strict=False):
+            total = total + (push.transpose(0, 1) @ jacobian.permute(1, 2, 0)).transpose(0, 1)
+        return total
+
+    def _forward(self, pushes: list[Tensor]) -> Tensor:
         moving = pushes[0]
-        for i in range(1, len(self.layers)):
-            slope = self.trace.slopes[i]
-            assert slope is not None
-            flat = (moving * slope).reshape(-1, slope.shape[1])
-            moving = pushes[i] + (flat @ self.params[self.layers[i].weight].t()).view(losses, slope.shape[0], -1)
+        for i, layer in enumerate(self.shared.layers[1:], 1):
+            assert layer.before is not None
+            inside = layer.before.pull(moving, self.shared.trace.inputs[i]).flatten(0, 1)
+            w = self.shared.params[layer.weight].t()
+            moving = torch.addmm(pushes[i].flatten(0, 1), inside, w).view(self.losses, self.rows, -1)
         return moving
 
-
-def _affine(v: Tensor, params: dict[str, Tensor], layer: Layer) -> Tensor:
-    w = params[layer.weight]
-    return torch.addmm(params[layer.bias], v, w.t()) if layer.bias else v @ w.t()
-
-
-def _repeated(trace: Trace, losses: int) -> Trace:
-    """σ' for the rows of every loss."""
-    if losses == 1:
-        return trace
-    slopes = [None if s is None else s.repeat(losses, 1) for s in trace.slopes]
-    return Trace(trace.inputs, slopes, trace.curves, trace.outputs)
+    def of(self, k: int) -> list[Tensor]:
+        return [d[k] for d in self.deltas]
 
 
 class _LazyEnd:
     """The end of the episode, made when it is asked for: a meta-gradient that resets θ never needs it."""
 
-    def __init__(self, shared: _Shared, deltas: list[Tensor]) -> None:
-        self._shared, self._deltas = shared, deltas
+    def __init__(self, shared: _Shared, deltas: _Deltas, place: int) -> None:
+        self._shared, self._deltas, self._place = shared, deltas, place
         self._made: End | None = None
 
     def _end(self) -> End:
         if self._made is None:
             shared, slopes = self._shared, {}
-            for layer, a, delta in zip(shared.layers, shared.trace.inputs, self._deltas, strict=True):
+            for layer, a, delta in zip(shared.layers, shared.trace.inputs, self._deltas.of(self._place), strict=True):
                 slopes[layer.weight] = delta.t() @ a
                 if layer.bias:
                     slopes[layer.bias] = delta.sum(dim=0)

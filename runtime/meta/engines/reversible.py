@@ -8,14 +8,16 @@ cost some rounding: ten times the last place over 20 steps).
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
 from torch import Tensor
 
-from lossc.runtime.meta.engines.stack import Layer, Trace, backward, forward, layers_of, why_not_a_stack
-from lossc.runtime.meta.episode import End, Episode, MetaGradient
+from lossc.runtime.meta.engines.outer import value_and_errors
+from lossc.runtime.meta.engines.stack import Layer, Trace, affine, backward, forward, layers_of, why_not_a_stack
+from lossc.runtime.meta.episode import End, Episode, MetaGradient, norm
 from lossc.runtime.meta.representation import LossRepresentation
 from lossc.runtime.tasks import SGD
 
@@ -30,12 +32,29 @@ def why_not(episode: Episode) -> str:
     return why_not_a_stack(episode)
 
 
+CHEAP = 8
+"""A layer this many times wider than the next one has deltas that are made again, not kept."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Along:
+    """The adjoint of the gradient of a step, rate * direction; without momentum the direction is the adjoint of the
+    weights itself, and `kept` the share of it that goes past the gradient."""
+
+    direction: dict[str, Tensor]
+    rate: float
+    kept: float
+
+
 @dataclass(slots=True, eq=False)
 class _Step:
-    """What is kept of a step: the inputs of the layers, the deltas, the outputs."""
+    """What is kept of a step: the inputs of the layers, the deltas, the outputs.
+
+    A delta that is cheap to make again from the one after it is not kept.
+    """
 
     inputs: list[Tensor]
-    deltas: list[Tensor]
+    deltas: list[Tensor | None]
     outputs: Tensor
 
 
@@ -64,14 +83,20 @@ class _Reversible:
         value, bar = self._meta()
         moving = {k: torch.zeros_like(v) for k, v in bar.items()} if self.sgd.momentum else {}
         total = torch.zeros(self.family.size, dtype=torch.float64)
-        norms = [_norm(bar)]
-        for t in range(len(steps) - 1, -1, -1):
-            slope_bar, moving = self._pull(bar, moving)
-            self._undo(steps[t], first=t == 0 and self.fresh)
-            total += self._differentiate(steps[t], self.episode.inner[t][1], slope_bar, bar)
-            steps.pop()
-            if t:
-                norms.append(_norm(bar))
+        norms = [norm(bar.values())]
+        while steps:
+            step, y = steps.pop(), self.episode.inner[len(steps)][1]
+            along, moving = self._pull(bar, moving)
+            if steps:
+                self._undo(step)
+            else:
+                self.params = {k: v.detach() for k, v in self.episode.params.items()}
+            inside, u = self._forward(step, along)
+            hessian, mixed = self.family.second(step.outputs, self.family.encode(y, step.outputs), u, self.phi)
+            total += mixed
+            if steps:
+                self._backward(step, along, inside, hessian, bar)
+                norms.append(norm(bar.values()))
         growth = tuple(b / a if a else 0.0 for a, b in pairwise(norms))[::-1]
         return MetaGradient(value, total, "reversible", end, growth)
 
@@ -81,20 +106,35 @@ class _Reversible:
         trace = forward(self.layers, self.params, x)
         target = self.family.encode(y, trace.outputs)
         slope = self.family.value_and_slope(trace.outputs, target, self.phi)[1]
-        kept = _Step(trace.inputs, backward(self.layers, self.params, trace, slope), trace.outputs)
+        kept = self._kept(trace, slope)
         first = self.fresh and not self.velocity
         for name, left, right in self._slopes(kept):
             self._descend(name, left, right, first)
+        widths = [a.shape[1] for a in kept.inputs[1:]]
+        after = [*widths[1:], trace.outputs.shape[1]]
+        for i, (wide, narrow) in enumerate(zip(widths, after, strict=True)):
+            if wide >= CHEAP * narrow:
+                kept.deltas[i] = None
         return kept
 
-    def _slopes(self, step: _Step) -> list[tuple[str, Tensor, Tensor | None]]:
-        """The gradient of each weight as factors (δ, a), that of each bias as (δ, None)."""
-        out: list[tuple[str, Tensor, Tensor | None]] = []
-        for layer, a, delta in zip(self.layers, step.inputs, step.deltas, strict=True):
-            out.append((layer.weight, delta, a))
+    def _kept(self, trace: Trace, slope: Tensor) -> _Step:
+        return _Step(trace.inputs, list(backward(self.layers, self.params, trace, slope)), trace.outputs)
+
+    def _slopes(self, step: _Step) -> Iterator[tuple[str, Tensor, Tensor | None]]:
+        """The gradient of each weight as factors (δ, a), that of each bias as (δ, None); the last layer first.
+
+        A delta that was not kept is made when it is asked for, from the weights of the layer after it.
+        """
+        for i in range(len(self.layers) - 1, -1, -1):
+            layer, delta = self.layers[i], step.deltas[i]
+            if delta is None:
+                after, known = self.layers[i + 1], step.deltas[i + 1]
+                assert after.before is not None and known is not None
+                delta = after.before.pull(known @ self.params[after.weight], step.inputs[i + 1])
+                step.deltas[i] = delta
+            yield layer.weight, delta, step.inputs[i]
             if layer.bias:
-                out.append((layer.bias, delta, None))
-        return out
+                yield layer.bias, delta, None
 
     def _descend(self, name: str, delta: Tensor, a: Tensor | None, first: bool) -> None:
         """w and v after a step, in place: v = μ v + g + ω w, w -= α (g + ω w + μ v) or α v."""
@@ -123,91 +163,84 @@ class _Reversible:
         """The meta-loss at θ_T, and its gradient there."""
         x, y = self.episode.query
         trace = forward(self.layers, self.params, x)
-        with torch.enable_grad():
-            leaf = trace.outputs.detach().requires_grad_()
-            value = self.episode.meta_loss(leaf, y)
-            (slope,) = torch.autograd.grad(value, leaf)
-        step = _Step(trace.inputs, backward(self.layers, self.params, trace, slope), trace.outputs)
-        return float(value.detach()), {n: _product(d, a) for n, d, a in self._slopes(step)}
+        values, errors = value_and_errors(self.episode.meta_loss, trace.outputs[None], y)
+        return values[0], {n: _product(d, a) for n, d, a in self._slopes(self._kept(trace, errors[0]))}
 
-    def _pull(self, bar: dict[str, Tensor], moving: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    def _pull(self, bar: dict[str, Tensor], moving: dict[str, Tensor]) -> tuple[_Along, dict[str, Tensor]]:
         """The adjoints of the gradient and of the velocity before a step, given those of w and v after it.
 
-        With s = g + ω w, v' = μ v + s and w' = w - α (s + μ v') or w - α v'.
+        With s = g + ω w, v' = μ v + s and w' = w - α (s + μ v') or w - α v'. `bar` gets what reaches w past g.
         """
         sgd = self.sgd
         if not sgd.momentum:
-            return {k: -sgd.lr * b for k, b in bar.items()}, {}
+            return _Along(bar, -sgd.lr, 1.0 - sgd.lr * sgd.weight_decay), {}
         slope_bar, before = {}, {}
         for name, b in bar.items():
             after = moving[name].add_(b, alpha=-sgd.lr * (sgd.momentum if sgd.nesterov else 1.0))
             slope_bar[name] = torch.add(after, b, alpha=-sgd.lr) if sgd.nesterov else after.clone()
             before[name] = after.mul_(sgd.momentum)
-        return slope_bar, before
+            if sgd.weight_decay:
+                b.add_(slope_bar[name], alpha=sgd.weight_decay)
+        return _Along(slope_bar, 1.0, 1.0), before
 
-    def _undo(self, step: _Step, *, first: bool) -> None:
+    def _undo(self, step: _Step) -> None:
         """w and v before the step, from those after it."""
         sgd = self.sgd
         for name, delta, a in self._slopes(step):
             w = self.params[name]
-            if sgd.momentum and not sgd.nesterov:
-                w.add_(self.velocity[name], alpha=sgd.lr)
-            elif sgd.momentum:
-                _add_product(w, delta, a, sgd.lr)
-                w.add_(self.velocity[name], alpha=sgd.lr * sgd.momentum).div_(1.0 - sgd.lr * sgd.weight_decay)
-            else:
+            if not sgd.momentum:
                 _add_product(w, delta, a, sgd.lr)
                 if sgd.weight_decay:
                     w.div_(1.0 - sgd.lr * sgd.weight_decay)
-            if sgd.momentum and not first:
-                v = self.velocity[name]
-                _add_product(v, delta, a, -1.0)
-                v.add_(w, alpha=-sgd.weight_decay).div_(sgd.momentum)
+                continue
+            v = self.velocity[name]
+            if sgd.nesterov:
+                _add_product(w, delta, a, sgd.lr)
+                w.add_(v, alpha=sgd.lr * sgd.momentum).div_(1.0 - sgd.lr * sgd.weight_decay)
+            else:
+                w.add_(v, alpha=sgd.lr)
+            _add_product(v, delta, a, -1.0)
+            v.add_(w, alpha=-sgd.weight_decay).div_(sgd.momentum)
 
-    def _differentiate(self, step: _Step, y: Tensor, slope_bar: dict[str, Tensor], bar: dict[str, Tensor]) -> Tensor:
-        """Add ∂⟨slope_bar, g⟩/∂w to `bar`, in place, and return that in φ: Pearlmutter's R-operator by hand."""
-        trace = self._trace_again(step)
-        pushed: list[Tensor | None] = []
+    def _forward(self, step: _Step, along: _Along) -> tuple[list[tuple[Tensor, Tensor] | None], Tensor]:
+        """J times the direction: of every layer's inputs, before and after the activation; and of the outputs."""
+        inside: list[tuple[Tensor, Tensor] | None] = []
         moved = torch.zeros(())
-        for i, layer in enumerate(self.layers):
-            slope = trace.slopes[i]
-            a_dot = None if slope is None else moved * slope
-            pushed.append(None if slope is None else moved)
-            moved = step.inputs[i] @ slope_bar[layer.weight].t()
-            if layer.bias:
-                moved = moved + slope_bar[layer.bias]
-            if a_dot is not None:
-                moved = torch.addmm(moved, a_dot, self.params[layer.weight].t())
-        target = self.family.encode(y, step.outputs)
-        hessian, mixed = self.family.second(step.outputs, target, moved, self.phi)
-        if self.sgd.weight_decay:
-            for name, b in bar.items():
-                b.add_(slope_bar[name], alpha=self.sgd.weight_decay)
-        bent = hessian
-        for i in range(len(self.layers) - 1, -1, -1):
-            layer, a, delta = self.layers[i], step.inputs[i], step.deltas[i]
-            bar[layer.weight].addmm_(bent.t(), a)
-            if layer.bias:
-                bar[layer.bias].add_(bent.sum(dim=0))
-            slope, z_dot = trace.slopes[i], pushed[i]
-            if slope is None or z_dot is None:
-                break
-            bar[layer.weight].addmm_(delta.t(), z_dot * slope)
-            w = self.params[layer.weight]
-            back = torch.addmm(delta @ slope_bar[layer.weight], bent, w) * slope
-            curve = trace.curves[i]
-            bent = back if curve is None else back + (delta @ w) * curve * z_dot
-        return mixed.double()
-
-    def _trace_again(self, step: _Step) -> Trace:
-        """σ' and σ'' of the step: from the inputs where that is enough, as for ReLU, tanh and sigmoid."""
-        slopes: list[Tensor | None] = []
-        curves: list[Tensor | None] = []
         for layer, a in zip(self.layers, step.inputs, strict=True):
-            before = layer.before
-            slopes.append(None if before is None else before.slope(a, a))
-            curves.append(None if before is None or before.curve is None else before.curve(a, a))
-        return Trace(step.inputs, slopes, curves, step.outputs)
+            inside.append(None if layer.before is None else (moved, layer.before.pull(moved, a)))
+            v = along.direction
+            moved = affine(layer, v, a, along.rate)
+            if (pair := inside[-1]) is not None:
+                moved.addmm_(pair[1], self.params[layer.weight].t())
+        return inside, moved
+
+    def _backward(
+        self,
+        step: _Step,
+        along: _Along,
+        inside: list[tuple[Tensor, Tensor] | None],
+        bent: Tensor,
+        bar: dict[str, Tensor],
+    ) -> None:
+        """Add ∂⟨direction, g⟩/∂w to `bar`, in place: Pearlmutter's R-operator by hand, the last layer first."""
+        for i in range(len(self.layers) - 1, -1, -1):
+            layer, a, delta, pair = self.layers[i], step.inputs[i], step.deltas[i], inside[i]
+            assert delta is not None
+            back = None
+            if pair is not None and layer.before is not None:
+                back = (bent @ self.params[layer.weight]).addmm_(delta, along.direction[layer.weight], alpha=along.rate)
+                back = layer.before.pull(back, a)
+                if layer.before.curve is not None:
+                    before = step.deltas[i - 1]
+                    assert before is not None
+                    back.add_(layer.before.curve(a).mul_(before).mul_(pair[0]))
+            bar[layer.weight].addmm_(bent.t(), a, beta=along.kept)
+            if layer.bias:
+                bar[layer.bias].mul_(along.kept).add_(bent.sum(dim=0))
+            if pair is None or back is None:
+                break
+            bar[layer.weight].addmm_(delta.t(), pair[1])
+            bent = back
 
 
 def _product(delta: Tensor, a: Tensor | None) -> Tensor:
@@ -219,7 +252,3 @@ def _add_product(to: Tensor, delta: Tensor, a: Tensor | None, alpha: float) -> N
         to.add_(delta.sum(dim=0), alpha=alpha)
     else:
         to.addmm_(delta.t(), a, alpha=alpha)
-
-
-def _norm(values: dict[str, Tensor]) -> float:
-    return float(torch.stack([v.double().square().sum() for v in values.values()]).sum().sqrt())

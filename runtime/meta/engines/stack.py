@@ -1,7 +1,7 @@
 """Models that are a stack of linear layers and activations: their derivatives by hand, without a graph.
 
-A layer is z = a Wᵀ + b; between layers stands an elementwise activation a = σ(z). The engines that know no more of a
-model than this need σ, σ' and σ'' only.
+A layer is z = a Wᵀ + b; between layers stands an elementwise activation a = σ(z) whose derivatives follow from a. The
+engines that know no more of a model than this need σ, σ' and σ'' only.
 """
 
 from __future__ import annotations
@@ -17,19 +17,24 @@ from lossc.runtime.meta.episode import Episode
 
 @dataclass(frozen=True, slots=True)
 class Activation:
-    """An elementwise function with its derivatives: `slope(z, a)` is σ'(z) and `curve(z, a)` σ''(z), with a = σ(z)."""
+    """An elementwise function a = σ(z), with its derivatives as functions of a, one operation of torch each.
+
+    pull    g σ'(z) for g and a; g may have further dimensions before those of a
+    curve   σ''(z) / σ'(z), or None where that is 0
+    """
 
     value: Callable[[Tensor], Tensor]
-    slope: Callable[[Tensor, Tensor], Tensor]
-    curve: Callable[[Tensor, Tensor], Tensor] | None
+    pull: Callable[[Tensor, Tensor], Tensor]
+    curve: Callable[[Tensor], Tensor] | None
 
 
-IDENTITY = Activation(lambda z: z, lambda z, a: torch.ones_like(z), None)
+_ATEN = torch.ops.aten
+IDENTITY = Activation(lambda z: z, lambda g, a: g, None)
 _KINDS: dict[type[nn.Module], Activation] = {
     nn.Identity: IDENTITY,
-    nn.ReLU: Activation(torch.relu, lambda z, a: (a > 0).to(z.dtype), None),
-    nn.Tanh: Activation(torch.tanh, lambda z, a: 1 - a * a, lambda z, a: -2 * a * (1 - a * a)),
-    nn.Sigmoid: Activation(torch.sigmoid, lambda z, a: a * (1 - a), lambda z, a: a * (1 - a) * (1 - 2 * a)),
+    nn.ReLU: Activation(torch.relu, lambda g, a: _ATEN.threshold_backward.default(g, a, 0), None),
+    nn.Tanh: Activation(torch.tanh, _ATEN.tanh_backward.default, lambda a: -2 * a),
+    nn.Sigmoid: Activation(torch.sigmoid, _ATEN.sigmoid_backward.default, lambda a: 1 - 2 * a),
 }
 
 
@@ -84,40 +89,35 @@ def why_not_a_stack(episode: Episode) -> str:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Trace:
-    """A forward pass: the input of every layer, σ' there (None for the first), σ'' where there is one, the outputs."""
+    """A forward pass: the input of every layer, and the outputs. What a derivative needs of σ follows from a."""
 
     inputs: list[Tensor]
-    slopes: list[Tensor | None]
-    curves: list[Tensor | None]
     outputs: Tensor
 
 
-def forward(layers: tuple[Layer, ...], params: dict[str, Tensor], x: Tensor, *, curves: bool = False) -> Trace:
+def forward(layers: tuple[Layer, ...], params: dict[str, Tensor], x: Tensor) -> Trace:
     """The outputs of the stack for x [n, ...], and what its derivatives need."""
-    a = x.flatten(1)
     inputs: list[Tensor] = []
-    slopes: list[Tensor | None] = []
-    bends: list[Tensor | None] = []
-    z = a
+    z = x.flatten(1)
     for layer in layers:
-        if layer.before is not None:
-            a = layer.before.value(z)
-            slopes.append(layer.before.slope(z, a))
-            bends.append(layer.before.curve(z, a) if curves and layer.before.curve else None)
-        else:
-            slopes.append(None)
-            bends.append(None)
-        inputs.append(a)
-        w = params[layer.weight]
-        z = torch.addmm(params[layer.bias], a, w.t()) if layer.bias else a @ w.t()
-    return Trace(inputs, slopes, bends, z)
+        inputs.append(z if layer.before is None else layer.before.value(z))
+        z = affine(layer, params, inputs[-1])
+    return Trace(inputs, z)
+
+
+def affine(layer: Layer, params: dict[str, Tensor], a: Tensor, kept: float = 1.0) -> Tensor:
+    """κ (a Wᵀ + b)."""
+    w = params[layer.weight].t()
+    if layer.bias:
+        return torch.addmm(params[layer.bias], a, w, beta=kept, alpha=kept)
+    return a @ w if kept == 1.0 else (a @ w).mul_(kept)
 
 
 def backward(layers: tuple[Layer, ...], params: dict[str, Tensor], trace: Trace, last: Tensor) -> list[Tensor]:
     """The derivative with respect to every z, given that with respect to the outputs; layer by layer."""
     deltas = [last]
     for i in range(len(layers) - 1, 0, -1):
-        slope = trace.slopes[i]
-        assert slope is not None
-        deltas.append((deltas[-1] @ params[layers[i].weight]).mul_(slope))
+        before = layers[i].before
+        assert before is not None
+        deltas.append(before.pull(deltas[-1] @ params[layers[i].weight], trace.inputs[i]))
     return deltas[::-1]

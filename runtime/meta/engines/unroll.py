@@ -12,7 +12,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from lossc.runtime.meta.episode import End, Episode, MetaGradient, descend, run_model
+from lossc.runtime.meta.episode import End, Episode, MetaGradient, descend, run_model, size_of
 from lossc.runtime.meta.representation import LossRepresentation
 
 
@@ -49,13 +49,13 @@ def meta_gradient(episode: Episode, family: LossRepresentation, phi: Tensor, *, 
 
 def _watch(params: dict[str, Tensor], norms: list[Tensor]) -> None:
     """Note the norm of the adjoint of these weights when it is known; later steps come first."""
-    squares: list[Tensor] = []
+    sizes: list[Tensor] = []
     tracked = [v for v in params.values() if v.requires_grad]
 
     def note(grad: Tensor) -> None:
-        squares.append(grad.detach().double().square().sum())
-        if len(squares) == len(tracked):
-            norms.append(torch.stack(squares).sum().sqrt())
+        sizes.append(size_of(grad.detach()))
+        if len(sizes) == len(tracked):
+            norms.append(torch.linalg.vector_norm(torch.stack(sizes)))
 
     for v in tracked:
         v.register_hook(note)  # type: ignore[no-untyped-call]
