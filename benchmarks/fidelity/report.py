@@ -50,7 +50,7 @@ def _settings(form: Form, chapter: int) -> str:
         return f"{form.learning} meta-steps of Adam 1e-3, then {form.steps:,} training steps, batches of 128."
     return (
         f"{form.learning_online:,} meta-steps offline, then {form.steps:,} training steps with an online rate of "
-        f"{form.online_lr:g}; targets of regression scaled to 0..1."
+        f"{form.online_lr:g}; plain SGD, of rate 1e-3 for regression; its errors are in units of the targets' range."
     )
 
 

@@ -51,6 +51,8 @@ def run(job: Job) -> Outcome:
     setup = SETUPS[job.setup]
     task = task_of(setup, job)
     found = _online(job, task) if setup.chapter == 5 and job.method != "baseline" else _offline(job, task)
+    if setup.to_range:
+        found = in_range_units(found, task, job.seed)
     return replace(found, seconds=time.perf_counter() - began)
 
 
@@ -63,6 +65,14 @@ def task_of(setup: Setup, job: Job) -> Task:
             steps=job.steps,
         )  # fmt: skip
     return task if setup.sgd is None else replace(task, sgd=setup.sgd)
+
+
+def in_range_units(found: Outcome, task: Task, seed: int) -> Outcome:
+    """Squared errors of standardised targets in units of the targets' range in training."""
+    standard, ranged = task.split(seed).y_scaler, replace(task, target_scale="minmax").split(seed).y_scaler
+    assert standard is not None and ranged is not None
+    factor = float(standard.scale / ranged.scale) ** 2
+    return replace(found, test=found.test * factor, val=found.val * factor, best_val=found.best_val * factor)
 
 
 def family_of(method: str, task: Task) -> LossRepresentation:

@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from multiprocessing import get_context
 
-import torch
-
 from benchmarks.fidelity.journal import Journal
 from benchmarks.fidelity.plan import Job
 from benchmarks.fidelity.runner import Outcome, run
+from lossc.runtime.hygiene import settle
 
 Told = Callable[[Job, Outcome], None]
-
-ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": "1073741824", "MALLOC_TRIM_THRESHOLD_": "1073741824"}
-"""For glibc: weights of 4 MB come and go each step; giving their memory back to the system costs a quarter more."""
-THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 def run_all(todo: Sequence[Job], journal: Journal, told: Told, *, workers: int = 0, minutes: float = math.inf) -> int:
@@ -45,11 +39,9 @@ def run_all(todo: Sequence[Job], journal: Journal, told: Told, *, workers: int =
 
 
 def _in_processes(todo: Sequence[Job], done: Told, workers: int, until: float) -> int:
-    os.environ.update({k: v for k, v in ALLOCATOR.items() if k not in os.environ})
-    os.environ.update(dict.fromkeys(THREADS, "1"))
     waiting, count = list(reversed(todo)), 0
     running: dict[Future[Outcome], Job] = {}
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_one_thread) as pool:
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=settle) as pool:
         while running or (waiting and time.monotonic() < until):
             while waiting and len(running) < workers and time.monotonic() < until:
                 job = waiting.pop()
@@ -58,7 +50,3 @@ def _in_processes(todo: Sequence[Job], done: Told, workers: int, until: float) -
                 done(running.pop(future), future.result())
                 count += 1
     return count
-
-
-def _one_thread() -> None:
-    torch.set_num_threads(1)
