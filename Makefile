@@ -10,11 +10,11 @@ ARGS   :=
 BENCHMARKS = $(patsubst benchmarks/%.py,benchmarks.%,$(shell grep -l '^if __name__' benchmarks/*.py))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types bench wheel-test ci setup clean distclean
+.PHONY: help demo test lint types bench fidelity-quick fidelity wheel-test ci setup clean distclean
 
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "; print "make TARGET [ARGS=\"...\"] [PYTHON=python3.12]\n"} \
-	  /^[a-z-]+:.*## / {printf "  %-11s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	  /^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 demo: $(STAMP) ## compile three losses of the thesis, train with the files, show the results
 	@$(BIN)/lossc demo --out out/demo $(ARGS)
@@ -31,6 +31,12 @@ types: $(STAMP) ## check types, strictly (mypy)
 
 bench: $(STAMP) ## measure against the budgets; ARGS=--write puts the tables into benchmarks/RESULTS.md
 	@set -e; for module in $(BENCHMARKS); do $(BIN)/python -m $$module $(ARGS); done
+
+fidelity-quick: $(STAMP) ## our figures beside the thesis's, in minutes; LOSSC_DATA=FOLDER names the data sets
+	@$(BIN)/python -m benchmarks.fidelity --quick --workers 2 $(ARGS)
+
+fidelity: $(STAMP) ## the same with the thesis's settings: days; killed, it goes on; ARGS="--only diabetes --minutes 60"
+	@$(BIN)/python -m benchmarks.fidelity --full --workers 2 $(ARGS)
 
 wheel-test: $(STAMP) ## build the wheel, install it in a new environment, use it from outside the checkout
 	@.ci/wheel-test $(BIN)/python

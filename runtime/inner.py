@@ -95,7 +95,7 @@ def step(model: nn.Module, loss: nn.Module, sgd: SGD, state: TrainState, x: Tens
         return replace(state, loss=number, failure=f"the training loss is {number} at step {state.step + 1}")
     slopes = torch.autograd.grad(value, list(params.values()), allow_unused=True, materialize_grads=True)
     new, velocity = _descend(sgd, state, dict(zip(params, slopes, strict=True)))
-    if not all(bool(torch.isfinite(v).all()) for v in new.values()):
+    if not all(map(_finite, new.values())):
         return replace(state, loss=number, failure=f"the gradient is not finite at step {state.step + 1}")
     return TrainState(state.step + 1, new, velocity, buffers, number)
 
@@ -121,12 +121,18 @@ def _descend(sgd: SGD, state: TrainState, slopes: dict[str, Tensor]) -> tuple[di
     for name, slope in slopes.items():
         weight = state.params[name]
         if sgd.weight_decay:
-            slope = slope + sgd.weight_decay * weight
+            slope = (weight * sgd.weight_decay).add_(slope)
         if sgd.momentum:
-            velocity[name] = sgd.momentum * state.velocity[name] + slope
-            slope = slope + sgd.momentum * velocity[name] if sgd.nesterov else velocity[name]
-        new[name] = weight - rate * slope
+            velocity[name] = moving = (state.velocity[name] * sgd.momentum).add_(slope)
+            slope = (moving * sgd.momentum).add_(slope) if sgd.nesterov else moving
+        moved = slope * rate
+        new[name] = torch.sub(weight, moved, out=moved)
     return new, velocity
+
+
+def _finite(values: Tensor) -> bool:
+    """Whether all entries are finite numbers: the smallest and the largest are (NaN is both), found in one pass."""
+    return values.numel() == 0 or all(math.isfinite(float(v)) for v in torch.aminmax(values))
 
 
 CHUNK = 1 << 20
