@@ -50,6 +50,7 @@ def _arguments(given: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--only", default="", metavar="NAMES", help='of tasks ("mnist") or setups ("3/diabetes"), commas'
     )
+    parser.add_argument("--methods", default="", metavar="NAMES", help="of them: baseline, ml3, ...")
     parser.add_argument("--seeds", type=int, metavar="N", help="at most so many")
     parser.add_argument("--workers", type=int, default=1, metavar="N", help="processes of one thread")
     parser.add_argument("--minutes", type=float, default=math.inf, metavar="N", help="start no run after so many")
@@ -68,7 +69,9 @@ def main(given: Sequence[str] | None = None) -> None:
     for key, why in missing.items():
         print(f"skipped {key}: {why}", file=sys.stderr)
     known = journal.read()
+    methods = [n for n in args.methods.split(",") if n]
     todo = [j for j in jobs(form, only, args.seeds) if j.setup not in missing and j not in known]
+    todo = [j for j in todo if not methods or j.method in methods]
     if not args.report:
         print(f"{len(todo)} runs to do, {len(known)} in {journal.path}", file=sys.stderr)
         run_all(todo, journal, _told, workers=args.workers, minutes=args.minutes)

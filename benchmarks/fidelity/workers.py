@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
+import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -41,7 +43,9 @@ def run_all(todo: Sequence[Job], journal: Journal, told: Told, *, workers: int =
 def _in_processes(todo: Sequence[Job], done: Told, workers: int, until: float) -> int:
     waiting, count = list(reversed(todo)), 0
     running: dict[Future[Outcome], Job] = {}
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=settle) as pool:
+    with ProcessPoolExecutor(
+        workers, mp_context=get_context("spawn"), initializer=_prepare, initargs=(os.getpid(),)
+    ) as pool:
         while running or (waiting and time.monotonic() < until):
             while waiting and len(running) < workers and time.monotonic() < until:
                 job = waiting.pop()
@@ -50,3 +54,15 @@ def _in_processes(todo: Sequence[Job], done: Told, workers: int, until: float) -
                 done(running.pop(future), future.result())
                 count += 1
     return count
+
+
+def _prepare(parent: int) -> None:
+    """One thread, and an end with the parent: a pool whose parent was killed would wait for ever."""
+    settle()
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+
+def _end_with(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
