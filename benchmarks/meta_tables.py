@@ -115,6 +115,11 @@ def fastest(here: Mapping[str, Any]) -> str:
     return str(min(mine, key=lambda n: here["times"][n][0]))
 
 
+def chosen(here: Mapping[str, Any]) -> str:
+    """The engine that `auto` takes, by its name in the tables: time and memory are to be met by one and the same."""
+    return next(n for n in ("lockstep, together", "lockstep", "reversible") if n in here["times"])
+
+
 def targets(found: Measured, peaks: Peaks, seconds: Mapping[str, float]) -> str:
     """Every number that was asked for, and what came out."""
     lines = ["| target | measured | |", "|---|---|---|"]
@@ -127,7 +132,7 @@ def targets(found: Measured, peaks: Peaks, seconds: Mapping[str, float]) -> str:
         limit = {0: 5.0, 1: 2.5 if width >= 1000 else 4.0, 20: 1.15}.get(steps)
         if limit is None or PUBLIC not in here["times"]:
             continue
-        name = fastest(here)
+        name = chosen(here)
         what = f"{_net(kind, width)}, " + (f"T = {steps}" if steps else "25 candidates together")
         faster = here["times"][PUBLIC][0] / here["times"][name][0]
         row(f"{what}: >= {limit} times faster than `higher` ({name})", faster, limit, at_least=True)

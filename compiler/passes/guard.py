@@ -130,11 +130,12 @@ def _at_zero(x: Expr) -> Cure:
     return at, ZERO, (call("where", at, ONE, x),)
 
 
-def _power(x: Expr, p: Expr) -> Cure:
+def _power(x: Expr, p: Expr, *, total: bool = True) -> Cure:
     """Only 0 < p < 1 (the slope) and 1 < p < 2 (the second derivative) are singular at 0.
 
     Where p is known at run time only, the condition says so too. If f is in p, but not in x, x = 0 is taken out for
-    every p >= 0, since the slope in p is x^p log(x); if f is not in p, p = 0 is taken out for every x.
+    every p >= 0, since the slope in p is x^p log(x); if f is not in p, p = 0 is taken out for every x,
+    unless x may be undefined (`total` is false): x^0 is then undefined too.
     """
     if p.op == CONST:
         at = call("eq", x, ZERO)
@@ -143,7 +144,7 @@ def _power(x: Expr, p: Expr) -> Cure:
     value = ZERO
     if is_live(p):
         value = call("where", call("eq", p, ZERO), ONE, ZERO)
-        flat = x if _depends_on_f(p) else ZERO
+        flat = x if _depends_on_f(p) or not total else ZERO
         steep = call("where", call("eq", p, ZERO), flat, steep)
         if _depends_on_f(p) and not _depends_on_f(x):
             steep = call("where", call("lt", p, ZERO), ONE, x)
@@ -280,5 +281,6 @@ def _cure(here: Expr, facts: GuardFacts) -> tuple[tuple[str, ...], Expr] | None:
     if here.op not in CURES or not _singular(here, facts):
         return None
     rule, cure = CURES[here.op]
-    at, value, safe = cure(*here.args)
+    known = {"total": facts.total(here.args[0])} if here.op == "pow" else {}
+    at, value, safe = cure(*here.args, **known)
     return (rule,), node("where", at, value, node(here.op, *safe))

@@ -209,6 +209,7 @@ def env_at(y: float, f: float) -> dict[Expr, Any]:
 @settings(max_examples=150, suppress_health_check=list(HealthCheck))
 @given(exprs(class_axis=False, exotic=False, max_leaves=8))
 @example(Y * call("log", Y) + F)
+@example(call("pow", call("lgamma", call("lgamma", F - 2)), Y))
 def test_values_are_unchanged(body: Expr) -> None:
     """At corners where guards act, the guarded loss and the loss have one value in the reference interpreter; where the
     loss has none, the guarded loss has none either, unless a hole was filled (G7, G8, G12)."""
