@@ -60,10 +60,13 @@ def test_every_operator_can_be_drawn() -> None:
 
 
 def test_expressions_are_not_small() -> None:
-    """One in five has twelve nodes or more: a property is not tested on leaves only."""
+    """One in five has twelve nodes or more: a property is not tested on leaves only.
+
+    What hypothesis draws depends on the modules that happen to be loaded; of 2,000 it is 0.26 to 0.30 all the same.
+    """
     sizes: list[int] = []
 
-    @settings(max_examples=400, database=None, derandomize=True)
+    @settings(max_examples=2000, database=None, derandomize=True)
     @given(exprs())
     def collect(root: Expr) -> None:
         sizes.append(root.tree_size)
