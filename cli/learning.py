@@ -106,11 +106,24 @@ AdaptQueryOption = Annotated[
 ]
 
 
+MAX_SEEDS, MAX_THREADS, MAX_WORKERS = 1000, 256, 256
+
+
+def check_range(option: str, value: int, most: int) -> None:
+    """UsageError (L223) for a number that is not between 1 and `most`."""
+    if not 1 <= value <= most:
+        raise UsageError("L223", f"`{option}` must be between 1 and {most:,}, got {value}")
+
+
 def check_asked(asked: Any) -> None:
-    """UsageError for numbers out of range (L223), --resume without --run (L235), or an output that cannot be (L234)."""
-    for option, value, most in (("--seeds", asked.seeds, 1000), ("--threads", asked.threads, 256)):
-        if not 1 <= value <= most:
-            raise UsageError("L223", f"`{option}` must be between 1 and {most:,}, got {value}")
+    """`check_run`, and UsageError (L223) for seeds and threads out of range."""
+    check_range("--seeds", asked.seeds, MAX_SEEDS)
+    check_range("--threads", asked.threads, MAX_THREADS)
+    check_run(asked)
+
+
+def check_run(asked: Any) -> None:
+    """UsageError for --resume without --run (L235), or an output that cannot be (L233, L234)."""
     if asked.resume and asked.run_folder is None:
         raise UsageError("L235", "--resume goes on with a run, and --run does not say which")
     if asked.output is not None:

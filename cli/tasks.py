@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Annotated
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -88,6 +90,15 @@ def chosen_task(
         raise UsageError("L235", f"`--{option}` is for tasks that come with lossc, and {name} is your own",
                          hint="say it in your file; --steps, --batch-size and --lr apply")  # fmt: skip
     return load_task(*own).with_settings(steps=steps, batch_size=batch_size, lr=lr, momentum=momentum)
+
+
+def asked_task(asked: Any, name: str, steps: int | None = None) -> Callable[[Session], Task]:
+    """`chosen_task` for the options of a command, by their names there; a worker process can be sent it."""
+    wanted = Wanted(asked.size, asked.model, asked.split, asked.data, asked.target_scale)
+    return partial(
+        chosen_task, name=name, wanted=wanted, steps=steps, batch_size=asked.batch_size, lr=asked.lr,
+        momentum=asked.momentum,
+    )  # fmt: skip
 
 
 def checked_device(name: str) -> str:

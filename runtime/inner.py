@@ -100,6 +100,22 @@ def step(model: nn.Module, loss: nn.Module, sgd: SGD, state: TrainState, x: Tens
     return TrainState(state.step + 1, new, velocity, buffers, number)
 
 
+def train_steps(
+    task: Task, model: nn.Module, loss: nn.Module, data: Part, state: TrainState, steps: int, seed: int
+) -> Iterator[TrainState]:
+    """The state after each step of training on `data`, until step number `steps` or a failure.
+
+    Batches, augmentation and dropout are functions of (seed, step). Raises what `step` raises.
+    """
+    stream = batches(seed, len(data), task.batch_size, state.step)
+    while state.step < steps and not state.failure:
+        rows = next(stream).to(data.x.device)
+        x = task.augmented(data.x[rows], seed, state.step)
+        with randomness(model, seed, state.step):
+            state = step(model, loss, task.sgd, state, x, data.y[rows])
+        yield state
+
+
 def _loss_value(loss: nn.Module, outputs: Tensor, y: Tensor) -> Tensor:
     try:
         value = loss(outputs, y)

@@ -16,8 +16,8 @@ import math
 import os
 import platform
 import time
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
@@ -115,13 +115,9 @@ class RunFolder:
         """Replace the checkpoint. `facts` is plain data and holds `step`; floats in it are kept exactly."""
         packed = {k: v.detach().cpu().numpy() for k, v in arrays.items()}
         packed[FACTS] = np.frombuffer(json.dumps(_pack(dict(facts))).encode(), dtype=np.uint8)
-        temporary = self.path / (CHECKPOINT + ".new")
         try:
-            with temporary.open("wb") as file:
+            with _replacing(self.path / CHECKPOINT) as file:
                 np.savez(file, **packed)  # type: ignore[arg-type]
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(self.path / CHECKPOINT)
             if self._progress is not None:
                 self._progress.flush()
                 os.fsync(self._progress.fileno())
@@ -231,13 +227,20 @@ def _unpack(value: Any) -> Any:
     return [_unpack(v) for v in value] if isinstance(value, list) else value
 
 
-def _replace(file: Path, data: bytes) -> None:
+@contextmanager
+def _replacing(file: Path) -> Iterator[IO[bytes]]:
+    """Write a file as a whole: beside the old one, synced and renamed."""
     temporary = file.with_name(file.name + ".new")
     with temporary.open("wb") as out:
-        out.write(data)
+        yield out
         out.flush()
         os.fsync(out.fileno())
     temporary.replace(file)
+
+
+def _replace(file: Path, data: bytes) -> None:
+    with _replacing(file) as out:
+        out.write(data)
 
 
 def _cannot_write(path: Path, problem: OSError) -> UsageError:

@@ -17,7 +17,8 @@ import torch
 from torch import nn
 
 from lossc.compiler.errors import UsageError
-from lossc.runtime.inner import TrainState, batches, evaluate, init, randomness, step
+from lossc.runtime.inner import TrainState, evaluate, init, train_steps
+from lossc.runtime.plain import finite_values
 from lossc.runtime.tasks import Task
 
 __all__ = [
@@ -28,7 +29,7 @@ Progress = Callable[[int, int], None]
 """Called after every step with the number of steps done and to do; a run that diverges jumps to its end."""
 
 MARKS = 20
-"""A learning curve has this many points, evenly spaced, and one before the first step."""
+"""A learning curve has this many points, evenly spaced, and one before the first step: `marks`."""
 EARLY = 0.1
 """The early metric is taken after this part of the steps: how fast a loss learns, where the end says how well."""
 
@@ -70,6 +71,11 @@ class TrainResult:
         return bool(self.failure)
 
 
+def marks(steps: int) -> set[int]:
+    """The steps after which a learning curve has a point."""
+    return {round(k * steps / MARKS) for k in range(1, MARKS + 1)}
+
+
 def train(
     task: Task,
     loss: nn.Module,
@@ -90,16 +96,12 @@ def train(
     loss = loss.to(device)
     model, state = init(task, seed, device=device, dtype=dtype)
     early = max(1, round(EARLY * task.steps))
-    marks = {round(k * task.steps / MARKS) for k in range(1, MARKS + 1)} | {early}
+    seen_after = marks(task.steps) | {early}
     some = val if not task.curve_rows else val.first(task.curve_rows)
     curve = [Point(0, math.nan, evaluate(task, model, state, some))]
-    stream = batches(seed, len(data), task.batch_size)
-    while state.step < task.steps and not state.failure:
-        rows = next(stream).to(device)
-        x = task.augmented(data.x[rows], seed, state.step)
-        with randomness(model, seed, state.step):
-            state = step(model, loss, task.sgd, state, x, data.y[rows])
-        if state.step in marks and not state.failure:
+    for after in train_steps(task, model, loss, data, state, task.steps, seed):
+        state = after
+        if state.step in seen_after and not state.failure:
             seen = val if state.step == task.steps else some
             curve.append(Point(state.step, state.loss, evaluate(task, model, state, seen)))
         if progress is not None:
@@ -174,8 +176,10 @@ class Comparison:
         rows = [
             {
                 "name": row.name,
-                **{k: _plain(asdict(s)) for k, s in (("test", row.test), ("val", row.val), ("early", row.early))},
-                "gain": None if row.gain is None else _plain(asdict(row.gain)),
+                **{
+                    k: finite_values(asdict(s)) for k, s in (("test", row.test), ("val", row.val), ("early", row.early))
+                },
+                "gain": None if row.gain is None else finite_values(asdict(row.gain)),
                 "diverged": row.diverged,
                 "seconds": row.seconds,
                 "failures": [{"seed": r.seed, "steps": r.steps, "reason": r.failure} for r in row.runs if r.diverged],
@@ -184,10 +188,6 @@ class Comparison:
         ]
         facts = {"task": self.task, "model": self.model, "metric": self.metric, "steps": self.steps}
         return {**facts, "seeds": list(self.seeds), "rows": rows}
-
-
-def _plain(values: dict[str, Any]) -> dict[str, Any]:
-    return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in values.items()}
 
 
 def compare(

@@ -10,6 +10,7 @@ from typing import Any
 
 from benchmarks.fidelity.plan import Job
 from benchmarks.fidelity.runner import Outcome
+from lossc.runtime.plain import finite_values
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +31,7 @@ class Journal:
     def add(self, job: Job, outcome: Outcome) -> None:
         """Append a run, on a line of its own also behind a torn one."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        line = json.dumps({"job": asdict(job), "outcome": _plain(asdict(outcome))}, allow_nan=False) + "\n"
+        line = json.dumps({"job": asdict(job), "outcome": finite_values(asdict(outcome))}, allow_nan=False) + "\n"
         with self.path.open("a+b") as file:
             if file.tell():
                 file.seek(-1, 2)
@@ -47,8 +48,3 @@ def _parsed(line: str) -> tuple[Job, Outcome] | None:
         return Job(**job), Outcome(**outcome)
     except (ValueError, KeyError, TypeError):
         return None
-
-
-def _plain(values: dict[str, Any]) -> dict[str, Any]:
-    """What is not finite as None."""
-    return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in values.items()}

@@ -51,9 +51,8 @@ from lossc.cli.tasks import (
     SplitOption,
     StepsOption,
     TaskOption,
-    Wanted,
+    asked_task,
     checked_device,
-    chosen_task,
 )
 from lossc.compiler.errors import UsageError
 
@@ -141,11 +140,7 @@ def _adapted(session: Session, asked: SimpleNamespace) -> Outcome:
     chosen = {k: getattr(asked, k) for k in ("init_steps", "init_lr", "online_lr", "query")}
     settings = {k: v for k, v in chosen.items() if v is not None}
     config = make_adapt_config(engine=asked.engine, dtype=asked.dtype, **settings)
-    wanted = Wanted(asked.size, asked.model, asked.split, asked.data, asked.target_scale)
-    task = chosen_task(
-        session, asked.task_name, wanted, steps=asked.steps, batch_size=asked.batch_size, lr=asked.lr,
-        momentum=asked.momentum,
-    )  # fmt: skip
+    task = asked_task(asked, asked.task_name, asked.steps)(session)
     family = _family(session, asked.loss, asked.kind, task, given)
     session.print_warnings()
     note_momentum(session, [task], config.inner_steps)

@@ -71,9 +71,8 @@ from lossc.cli.tasks import (
     ScaleOption,
     SizeOption,
     SplitOption,
-    Wanted,
+    asked_task,
     checked_device,
-    chosen_task,
 )
 from lossc.compiler.errors import LossTypeError, UsageError
 from lossc.compiler.loss import Loss
@@ -158,19 +157,7 @@ def _optimized(session: Session, asked: SimpleNamespace) -> Outcome:
     source = _source(session, asked.loss, asked.kind, given)
     session.note("loading torch ...")
     config = _config(asked)
-    wanted = Wanted(asked.size, asked.model, asked.split, asked.data, asked.target_scale)
-    chosen = [
-        chosen_task(
-            session,
-            n,
-            wanted,
-            steps=asked.train_steps,
-            batch_size=asked.batch_size,
-            lr=asked.lr,
-            momentum=asked.momentum,
-        )
-        for n in asked.tasks or ["diabetes"]
-    ]
+    chosen = [asked_task(asked, name, asked.train_steps)(session) for name in asked.tasks or ["diabetes"]]
     family, start, before = _family(session, source, asked.kind, config, chosen, given, asked.loss or "")
     session.print_warnings()
     note_momentum(session, chosen, config.inner_steps if config.meta_optimizer == "adam" else 0)
@@ -293,6 +280,8 @@ def _compared(
 
 
 def _facts(found: OptimizeResult, tasks: Sequence[Task]) -> dict[str, Any]:
+    from lossc.runtime.plain import finite
+
     cma = found.config.meta_optimizer == "cma"
     return {
         "tasks": [t.name for t in tasks],
@@ -300,7 +289,7 @@ def _facts(found: OptimizeResult, tasks: Sequence[Task]) -> dict[str, Any]:
         "coefficients": found.phi.tolist() if found.family.size <= 100 else found.family.size,
         "formula": str(found.loss) if found.loss is not None else None,
         "meta_steps": len(found.history),
-        "fitness" if cma else "meta_loss": {"before": _plain(found.before), "after": _plain(found.after)},
+        "fitness" if cma else "meta_loss": {"before": finite(found.before), "after": finite(found.after)},
         "failure": found.failure,
         "events": [e.as_json() for e in found.events],
         "engines": sorted({r.engine for r in found.history if r.engine}),
@@ -308,10 +297,6 @@ def _facts(found: OptimizeResult, tasks: Sequence[Task]) -> dict[str, Any]:
         "settings": found.config.model_dump(),
         "seconds": found.seconds,
     }
-
-
-def _plain(value: float) -> float | None:
-    return value if math.isfinite(value) else None
 
 
 def _report(found: OptimizeResult, output: str | None) -> str:

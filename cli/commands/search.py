@@ -12,9 +12,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lossc.cli.context import Outcome, Session, begin, progress
-from lossc.cli.learning import ResumeOption, RunOption, SeedOption
+from lossc.cli.learning import (
+    MAX_WORKERS,
+    ResumeOption,
+    RunOption,
+    SeedOption,
+    check_range,
+    check_run,
+)
 from lossc.cli.options import ForceOption, JsonOption, OutputOption, QuietOption
-from lossc.cli.output import STDOUT, check_writable, write
+from lossc.cli.output import STDOUT, write
 from lossc.cli.tasks import (
     BatchOption,
     DataOption,
@@ -25,14 +32,12 @@ from lossc.cli.tasks import (
     SizeOption,
     SplitOption,
     TaskOption,
-    Wanted,
-    chosen_task,
+    asked_task,
 )
-from lossc.compiler.errors import UsageError
 
 if TYPE_CHECKING:
     from lossc.runtime.search.loop import Search
-    from lossc.runtime.search.session import SearchResult
+    from lossc.runtime.search.session import MakeTask, SearchResult
     from lossc.runtime.search.strategies import Individual
     from lossc.runtime.tasks import Task
 
@@ -105,41 +110,25 @@ def run(
 
 
 def _searched(session: Session, asked: SimpleNamespace) -> Outcome:
-    if not 1 <= asked.workers <= 256:
-        raise UsageError("L223", f"`--workers` must be between 1 and 256, got {asked.workers}")
-    if asked.resume and asked.run_folder is None:
-        raise UsageError("L235", "--resume goes on with a run, and --run does not say which")
-    if asked.output is not None:
-        check_writable(asked.output, force=asked.force)
+    check_range("--workers", asked.workers, MAX_WORKERS)
+    check_run(asked)
     session.note("loading torch ...")
-    make = functools.partial(make_task, asked.task_name, _wanted(asked), asked.batch_size, asked.lr, asked.momentum)
-    task = chosen_task(
-        session, asked.task_name, _wanted(asked), batch_size=asked.batch_size, lr=asked.lr, momentum=asked.momentum
-    )  # fmt: skip
+    make = asked_task(asked, asked.task_name)
+    task = make(session)
     session.print_warnings()
-    found = _run(session, asked, make)
+    found = _run(session, asked, task if asked.workers == 1 else functools.partial(make, Session(quiet=True)))
     if asked.output is not None and found.best:
         text = _definition(found, task)
         session.say(text) if asked.output == STDOUT else write(asked.output, text, force=asked.force)
     return Outcome(_facts(found, task, asked), _report(found, task, asked))
 
 
-def _wanted(asked: SimpleNamespace) -> Wanted:
-    return Wanted(asked.size, asked.model, asked.split, asked.data, asked.target_scale)
-
-
-def make_task(name: str, wanted: Wanted, batch_size: int | None, lr: float | None, momentum: float | None) -> Task:
-    """The task, as a worker process makes it."""
-    return chosen_task(Session(quiet=True), name, wanted, batch_size=batch_size, lr=lr, momentum=momentum)
-
-
-def _run(session: Session, asked: SimpleNamespace, make: Any) -> SearchResult:
-    import torch
-
+def _run(session: Session, asked: SimpleNamespace, task: Task | MakeTask) -> SearchResult:
+    from lossc.runtime.hygiene import settle
     from lossc.runtime.search.config import make_search_config
     from lossc.runtime.search.session import search
 
-    torch.set_num_threads(1)
+    settle()
     changes = {
         "method": asked.method, "population": asked.population, "generations": asked.generations,
         "functions": tuple(n.strip() for n in asked.ops.split(",") if n.strip()) if asked.ops else None,
@@ -158,7 +147,7 @@ def _run(session: Session, asked: SimpleNamespace, make: Any) -> SearchResult:
             bar.to(state.committed, f"{state.committed} of {budget}: {trained} trained, {shown}")
 
         return search(
-            make, preset=asked.preset, workers=asked.workers, run=asked.run_folder, resume=asked.resume, told=told,
+            task, preset=asked.preset, workers=asked.workers, run=asked.run_folder, resume=asked.resume, told=told,
             stop=stopped, **settings,
         )  # fmt: skip
 

@@ -14,7 +14,14 @@ from lossc.cli.context import Outcome, Session, begin
 from lossc.cli.formats import signature
 from lossc.cli.given import Given, assignments, check_options
 from lossc.cli.inputs import PYTHON_SUFFIX, is_formula, read_loss, split_path
-from lossc.cli.learning import check_network_options, is_network, read_network
+from lossc.cli.learning import (
+    MAX_SEEDS,
+    MAX_THREADS,
+    check_network_options,
+    check_range,
+    is_network,
+    read_network,
+)
 from lossc.cli.options import (
     Dialect,
     DialectOption,
@@ -62,7 +69,6 @@ EXAMPLES = (
 )
 _ROLES = re.compile(r"^(target y|prediction f) +(\w+):", re.MULTILINE)
 """The roles in the header of an emitted file."""
-MAX_SEEDS, MAX_THREADS = 1000, 256
 
 
 def run(
@@ -110,12 +116,6 @@ def run(
     else:
         label, module = compiled(session, suited(session, source, task, given, loss), task)
     return trained(session, task, task_name, label, module, source, range(seeds), threads, checked_device(device))
-
-
-def check_range(option: str, value: int, most: int) -> None:
-    """UsageError (L223) for a number that is not between 1 and `most`."""
-    if not 1 <= value <= most:
-        raise UsageError("L223", f"`{option}` must be between 1 and {most:,}, got {value}")
 
 
 def trained(

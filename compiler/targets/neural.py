@@ -12,14 +12,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lossc._version import __version__
+from lossc.compiler.passes.parameterize import LEAK, SHARPNESS
 
 Layer = tuple[Sequence[Sequence[float]], Sequence[float]]
 
+SOFT_SHARE = (1 - LEAK) / SHARPNESS
+"""What softplus(SHARPNESS x) counts in the smooth leaky ReLU."""
 _TORCH = {
     "identity": "{0}",
     "relu": "torch.relu({0})",
     "softplus": "-torch.nn.functional.logsigmoid(-{0})",
-    "smooth-leaky-relu": "-torch.nn.functional.logsigmoid(-10.0 * {0}) * 0.099 + 0.01 * {0}",
+    "smooth-leaky-relu": (
+        f"-torch.nn.functional.logsigmoid({-float(SHARPNESS)} * {{0}}) * {SOFT_SHARE} + {LEAK} * {{0}}"
+    ),
 }
 _LINK = {"scores": "{0}", "softmax": "torch.softmax({0}, dim=1)", "sigmoid": "torch.sigmoid({0})"}
 
@@ -74,9 +79,9 @@ def _activate(kind: str, z: float) -> float:
         return max(z, 0.0)
     if kind == "identity":
         return z
-    sharp = 10.0 if kind == "smooth-leaky-relu" else 1.0
+    sharp = float(SHARPNESS) if kind == "smooth-leaky-relu" else 1.0
     soft = max(sharp * z, 0.0) + math.log1p(math.exp(-abs(sharp * z)))
-    return soft if kind == "softplus" else 0.099 * soft + 0.01 * z
+    return soft if kind == "softplus" else SOFT_SHARE * soft + LEAK * z
 
 
 def _golden(spec: NeuralSpec) -> list[tuple[float, float, float]]:

@@ -14,21 +14,20 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from lossc.runtime.data import derive
 from lossc.runtime.inner import TrainState, evaluate
 from lossc.runtime.inner import init as start_training
-from lossc.runtime.meta.config import MetaConfig, setting_error
+from lossc.runtime.meta.config import MetaConfig, checked
 from lossc.runtime.meta.episode import Episode, MetaGradient
 from lossc.runtime.meta.guarded import Event, guarded_meta_gradient
-from lossc.runtime.meta.optimize import MetaState, Problem, Record, adam, describe_task, init, step
+from lossc.runtime.meta.optimize import MetaState, Problem, Record, adam, begin_at, describe_task, init, step
 from lossc.runtime.meta.representation import LossRepresentation
 from lossc.runtime.tasks import Task
-from lossc.runtime.training import Point, train
+from lossc.runtime.training import Point, marks, train
 
-MARKS = 20
 SHOTS = (0.0, 0.1, 0.25, 0.5, 1.0)
 """Where in training, as a share of it, the loss is kept for the figure."""
 
@@ -66,10 +65,7 @@ class AdaptConfig(BaseModel):
 
 def make_adapt_config(**changes: Any) -> AdaptConfig:
     """The thesis's settings, with changes. UsageError (L255) for a value that cannot be."""
-    try:
-        return AdaptConfig(**changes)
-    except ValidationError as problem:
-        raise setting_error(problem) from None
+    return checked(AdaptConfig, changes)
 
 
 class LearningRate(LossRepresentation):
@@ -145,7 +141,7 @@ class Adaptation:
     @property
     def marks(self) -> set[int]:
         """The steps after which the validation metric is taken."""
-        return {round(k * self.task.steps / MARKS) for k in range(1, MARKS + 1)}
+        return marks(self.task.steps)
 
     @property
     def shot_steps(self) -> set[int]:
@@ -176,9 +172,8 @@ def advance(run: Adaptation, state: AdaptState) -> tuple[AdaptState, Record]:
 def _go_online(run: Adaptation, state: AdaptState) -> AdaptState:
     """θ as every other method starts with for this seed; Adam's moments start anew (algorithm 6, line 1)."""
     phi = state.meta.phi
-    meta = MetaState(0, phi, torch.zeros_like(phi), torch.zeros_like(phi))
     first = Point(0, math.nan, evaluate(run.task, run.model, run.fresh, run.sampler.valid))
-    return replace(state, meta=meta, online=run.fresh, curve=(first,), shots=((0, phi),))
+    return replace(state, meta=begin_at(phi), online=run.fresh, curve=(first,), shots=((0, phi),))
 
 
 def _online_step(run: Adaptation, state: AdaptState) -> tuple[AdaptState, Record]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -40,7 +41,7 @@ def run_cma(
     were evaluated before; `told(generation, fitnesses)` hears of each new one. Raises UsageError (L255) for more than
     500 coefficients, or (L258) if the package `cma` is not there.
     """
-    from lossc.runtime.meta.optimize import MetaState, OptimizeResult, Record, fitness
+    from lossc.runtime.meta.optimize import OptimizeResult, Record, begin_at, fitness
 
     config, began = problem.config, time.perf_counter()
     centre = problem.family.initial(config.seed) if start is None else start
@@ -63,7 +64,7 @@ def run_cma(
         record = Record(generation, min(values), float(strategy.sigma), "cma", validation=best)
         history.append(record)
         if progress is not None:
-            progress(record, MetaState(generation + 1, best_phi, centre, centre))
+            progress(record, replace(begin_at(best_phi), step=generation + 1))
         if strategy.stop():
             break
     first = history[0].value if history else math.nan

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from lossc.compiler.errors import UsageError
+
+Settings = TypeVar("Settings", bound=BaseModel)
 
 
 class MetaConfig(BaseModel):
@@ -56,16 +59,22 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 def make_config(preset: str = "thesis", **changes: Any) -> MetaConfig:
     """The settings of a preset, with changes. UsageError (L255) for an unknown preset or a value that cannot be."""
-    if preset not in PRESETS:
-        raise UsageError("L255", f"there is no preset `{preset[:40]}`", expected="one of: " + ", ".join(PRESETS))
+    return checked(MetaConfig, of_preset(PRESETS, preset, changes))
+
+
+def of_preset(presets: Mapping[str, Mapping[str, Any]], preset: str, changes: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of a preset, with changes. UsageError (L255) for an unknown one."""
+    if preset not in presets:
+        raise UsageError("L255", f"there is no preset `{preset[:40]}`", expected="one of: " + ", ".join(presets))
+    return {**presets[preset], "preset": preset, **changes}
+
+
+def checked(kind: type[Settings], values: Mapping[str, Any]) -> Settings:
+    """Settings of a kind. UsageError (L255), with the first complaint of pydantic, for a value that cannot be."""
     try:
-        return MetaConfig(**{**PRESETS[preset], "preset": preset, **changes})
+        return kind(**values)
     except ValidationError as problem:
-        raise setting_error(problem) from None
-
-
-def setting_error(problem: ValidationError) -> UsageError:
-    """The first complaint of pydantic, as one of ours."""
-    first = problem.errors()[0]
-    where = ".".join(str(p) for p in first["loc"]) or "settings"
-    return UsageError("L255", f"`{where}`: {first['msg'].lower()}, got {str(first.get('input'))[:40]}")
+        first = problem.errors()[0]
+        where = ".".join(str(p) for p in first["loc"]) or "settings"
+        wrong = f"`{where}`: {first['msg'].lower()}, got {str(first.get('input'))[:40]}"
+        raise UsageError("L255", wrong) from None

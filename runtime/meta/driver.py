@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import torch
@@ -20,7 +20,17 @@ from lossc.runtime.meta.adapt import Adaptation, AdaptResult, AdaptState, advanc
 from lossc.runtime.meta.adapt import Progress as AdaptProgress
 from lossc.runtime.meta.cma_es import run_cma
 from lossc.runtime.meta.guarded import Event
-from lossc.runtime.meta.optimize import MetaState, OptimizeResult, Problem, Progress, Record, init, result_of, step
+from lossc.runtime.meta.optimize import (
+    MetaState,
+    OptimizeResult,
+    Problem,
+    Progress,
+    Record,
+    begin_at,
+    init,
+    result_of,
+    step,
+)
 from lossc.runtime.runs import RunFolder
 from lossc.runtime.training import Point
 
@@ -84,7 +94,6 @@ class _Writer:
     """The lines and checkpoints of one run; without a folder it does nothing."""
 
     folder: RunFolder | None
-    events: list[Event] = field(default_factory=list)
 
     def note(self, line: dict[str, Any], packed: Any, *, last: bool) -> None:
         if self.folder is None:
@@ -103,7 +112,7 @@ def run_optimize(
         sampler.check()
     if problem.config.meta_optimizer == "cma":
         return _run_cma(problem, start, folder, progress)
-    state = init(problem) if start is None else replace(init(problem), phi=start)
+    state = init(problem) if start is None else begin_at(start)
     history: list[Record] = []
     if folder is not None and folder.state is not None:
         saved = folder.state
@@ -194,12 +203,13 @@ def run_adapt(
     run.sampler.check()
     state = begin(run)
     events: list[Event] = []
+    lines = 0
     if folder is not None and folder.state is not None:
         packed = folder.state
         state = _checked(folder, lambda: unpack_adapt((packed[0], packed[1]["state"])), run.family.size)
-        events = [e for r in _history(folder, packed[1]["step"]) for e in r.events]
+        history = _history(folder, packed[1]["step"])
+        events, lines = [e for r in history for e in r.events], len(history)
     writer = _Writer(folder)
-    lines = len(folder.lines()) if folder is not None else 0
     while not is_over(run, state):
         offline = state.online is None and state.meta.step < run.config.init_steps
         stage = "offline" if offline else "online"

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +18,9 @@ from torch.func import functional_call
 
 from lossc.runtime.inner import randomness
 from lossc.runtime.tasks import SGD
+
+if TYPE_CHECKING:
+    from lossc.runtime.meta.representation import LossRepresentation
 
 MetaLoss = Callable[[Tensor, Tensor], Tensor]
 Batch = tuple[Tensor, Tensor]
@@ -119,6 +124,11 @@ def norm(values: Iterable[Tensor]) -> float:
     return float(torch.linalg.vector_norm(torch.stack([size_of(v) for v in values])))
 
 
+def growth(norms: Iterable[float]) -> tuple[float, ...]:
+    """|λ_t| / |λ_{t+1}| for each inner step, first step first, from the norms in the order of the way back."""
+    return tuple(early / late if late else 0.0 for late, early in pairwise(norms))[::-1]
+
+
 def differentiable_attention(model: nn.Module) -> AbstractContextManager[None]:
     """Attention in plain operations, where the model may hold some: torch's fast kernels have no second derivative."""
     if all(type(m).__module__ in _WITHOUT_ATTENTION for m in model.modules()):
@@ -167,9 +177,41 @@ def first_step_scale(sgd: SGD) -> float:
     return 1.0 + sgd.momentum if sgd.momentum and sgd.nesterov else 1.0
 
 
-def gradients(value: Tensor, params: Mapping[str, Tensor], *, retain_graph: bool = False) -> dict[str, Tensor]:
-    """The gradient of a number in each of the weights; weights that it does not depend on have 0."""
+def gradients(
+    value: Tensor,
+    params: Mapping[str, Tensor],
+    cotangent: Tensor | None = None,
+    *,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+) -> dict[str, Tensor]:
+    """The gradient of a number, or of ⟨cotangent, value⟩, in each of the weights; 0 where it does not depend on one."""
     found = torch.autograd.grad(
-        value, list(params.values()), retain_graph=retain_graph, allow_unused=True, materialize_grads=True
+        value,
+        list(params.values()),
+        cotangent,
+        retain_graph=retain_graph,
+        create_graph=create_graph,
+        allow_unused=True,
+        materialize_grads=True,
     )
     return dict(zip(params, found, strict=True))
+
+
+def leaves(values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The same numbers, to be differentiated from here on."""
+    return {k: v.detach().requires_grad_() for k, v in values.items()}
+
+
+def play_inner(episode: Episode, family: LossRepresentation, phi: Tensor) -> End:
+    """The T inner steps as ordinary training: no derivative with respect to φ can be taken."""
+    params, velocity, buffers = dict(episode.params), dict(episode.velocity), dict(episode.buffers)
+    for t, (x, y) in enumerate(episode.inner):
+        start = leaves(params)
+        outputs, buffers = run_model(episode, start, buffers, x, t)
+        fixed = outputs.detach()
+        slope = family.value_and_slope(fixed, family.encode(y, fixed), phi)[1]
+        found = gradients(outputs, start, slope)
+        with torch.no_grad():
+            params, velocity = descend(episode.sgd, params, velocity, found)
+    return End(params, velocity, buffers)

@@ -21,9 +21,8 @@ from torch import Tensor
 
 from lossc.compiler.errors import UsageError
 from lossc.runtime.data import derive
-from lossc.runtime.inner import TrainState, batches, evaluate, randomness
+from lossc.runtime.inner import evaluate, train_steps
 from lossc.runtime.inner import init as start_training
-from lossc.runtime.inner import step as train_step
 from lossc.runtime.meta.config import MetaConfig, make_config
 from lossc.runtime.meta.engines.evolution import play
 from lossc.runtime.meta.guarded import Event, float32_error, growth_of, guarded_meta_gradient
@@ -31,6 +30,7 @@ from lossc.runtime.meta.network import LossNetwork
 from lossc.runtime.meta.representation import LossRepresentation
 from lossc.runtime.meta.sampling import Sampler
 from lossc.runtime.meta.symbolic import Symbolic
+from lossc.runtime.plain import finite
 from lossc.runtime.tasks import Task
 
 if TYPE_CHECKING:
@@ -82,18 +82,14 @@ class Record:
 
     def as_json(self) -> dict[str, Any]:
         """Plain data; a number that is not finite is None."""
-        row: dict[str, Any] = {"step": self.step, "value": _plain(self.value), "norm": _plain(self.norm)}
-        row |= {"engine": self.engine, "growth": _plain(self.growth)}
+        row: dict[str, Any] = {"step": self.step, "value": finite(self.value), "norm": finite(self.norm)}
+        row |= {"engine": self.engine, "growth": finite(self.growth)}
         for name in ("error", "kinks", "validation"):
             if (given := getattr(self, name)) is not None:
-                row[name] = _plain(given)
+                row[name] = finite(given)
         if self.events:
             row["events"] = [e.as_json() for e in self.events]
         return row
-
-
-def _plain(value: float) -> float | None:
-    return value if math.isfinite(value) else None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -155,7 +151,11 @@ class Problem:
 
 def init(problem: Problem) -> MetaState:
     """The state before the first meta-step."""
-    phi = problem.family.initial(problem.config.seed)
+    return begin_at(problem.family.initial(problem.config.seed))
+
+
+def begin_at(phi: Tensor) -> MetaState:
+    """The state before the first meta-step from these coefficients: Adam's moments are 0."""
     return MetaState(0, phi, torch.zeros_like(phi), torch.zeros_like(phi))
 
 
@@ -216,35 +216,22 @@ def _validated(problem: Problem, state: MetaState) -> tuple[MetaState, float | N
     return state, value
 
 
-def fitness(problem: Problem, phi: Tensor, generation: int = 0) -> float:
+def fitness(problem: Problem, phi: Tensor) -> float:
     """The tasks' mean metric on their validation parts after `fitness_steps` steps of training (thesis, algorithm 4).
 
     A run that diverges is judged by its last finite weights, unless there is nothing finite to judge.
     """
-    del generation
     config = problem.config
     network = LossNetwork(problem.family, phi)
     values = []
     for sampler in problem.samplers:
         seed = derive(config.seed, "fitness", sampler.index)
         model, state = start_training(sampler.task, seed, device=problem.device, dtype=sampler.dtype)
-        state = _trained(sampler, model, network, state, config.fitness_steps, seed)
+        for after in train_steps(sampler.task, model, network, sampler.train, state, config.fitness_steps, seed):
+            state = after
         values.append(evaluate(sampler.task, model, state, sampler.valid))
     mean = sum(values) / len(values)
     return mean if math.isfinite(mean) else math.inf
-
-
-def _trained(
-    sampler: Sampler, model: torch.nn.Module, loss: torch.nn.Module, state: TrainState, steps: int, seed: int
-) -> TrainState:
-    data = sampler.train
-    stream = batches(seed, len(data), sampler.task.batch_size)
-    while state.step < steps and not state.failure:
-        rows = next(stream).to(data.x.device)
-        x = sampler.task.augmented(data.x[rows], seed, state.step)
-        with randomness(model, seed, state.step):
-            state = train_step(model, loss, sampler.task.sgd, state, x, data.y[rows])
-    return state
 
 
 def measure(problem: Problem, phi: Tensor, episodes: int = 20) -> float:

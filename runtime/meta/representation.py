@@ -154,9 +154,7 @@ class _Value(torch.autograd.Function):
         if ctx.needs_input_grad[1]:
             further = torch.is_grad_enabled()
             with torch.enable_grad():
-                value = ctx.family.plain(outputs, target, phi if phi.requires_grad else phi.detach().requires_grad_())
-                (in_phi,) = torch.autograd.grad(value, phi, bar, create_graph=further, materialize_grads=True,
-                                                allow_unused=True)  # fmt: skip
+                (in_phi,) = _grads(ctx.family.plain(outputs, target, phi), (phi,), bar, further=further)
         return in_outputs, in_phi, None, None
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -113,6 +112,3 @@ class Sampler:
         )
         seed = derive(self.config.seed, "task", self.index, "episode", step)
         return Episode(self.model, params, buffers, inner, query, self.task.sgd.at(0), self.meta_loss, seed=seed)
-
-
-SamplerFactory = Callable[[Task, int], Sampler]

@@ -11,10 +11,10 @@ import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from lossc.compiler.errors import LosscError
 from lossc.compiler.loss import Loss
@@ -24,6 +24,7 @@ from lossc.runtime.meta.driver import run_optimize
 from lossc.runtime.meta.network import LossNetwork
 from lossc.runtime.meta.optimize import Problem, fitness
 from lossc.runtime.meta.symbolic import Symbolic
+from lossc.runtime.plain import finite
 from lossc.runtime.search.config import SearchConfig
 from lossc.runtime.search.filters import Probe, Rejection, dead, gradient, make_probe, norms, rejected
 from lossc.runtime.tasks import Task
@@ -42,9 +43,9 @@ class Bench:
     config: SearchConfig
     _probe: Probe | None = None
 
-    def family(self, loss: Mapping[str, Any] | str) -> Symbolic:
+    def family(self, loss: str) -> Symbolic:
         """The loss network of a loss in JSON; unit coefficients but for the noise that tells edges apart."""
-        return Symbolic(Loss.from_json(loss), output=self.config.output)
+        return _network(loss, self.config.output)
 
     def probe(self, family: Symbolic) -> Probe:
         """The predictions that the filters look at."""
@@ -68,6 +69,12 @@ class Bench:
     def learns(self) -> bool:
         """Whether coefficients are learned."""
         return self.config.meta_steps > 0 and self.config.method != "gp-lfl"
+
+
+@lru_cache(maxsize=256)
+def _network(loss: str, output: str) -> Symbolic:
+    """Every stage and every writing of the tables asks again; making one takes up to a tenth of a second."""
+    return Symbolic(Loss.from_json(loss), output=output)
 
 
 def run_job(bench: Bench, job: Mapping[str, Any]) -> dict[str, Any]:
@@ -98,13 +105,10 @@ def _filter(bench: Bench, job: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _train(bench: Bench, job: Mapping[str, Any]) -> dict[str, Any]:
-    """Coefficients (warm-started if the job says from where), the filters again, and the fitness."""
+    """Coefficients, the filters again, and the fitness."""
     family = bench.family(job["loss"])
     problem = Problem((bench.task,), family, bench.meta())
     phi = family.initial(bench.config.seed)
-    start = job.get("phi")
-    if start is not None and len(start) == family.size:
-        phi = torch.tensor(start, dtype=torch.float64)
     if bench.learns:
         phi = run_optimize(problem, phi).phi
     why = rejected(family, phi, bench.probe(family), bench.rejection) if bench.learns or _late(bench) else ""
@@ -123,22 +127,11 @@ def _late(bench: Bench) -> bool:
 def _judge(bench: Bench, job: Mapping[str, Any]) -> dict[str, Any]:
     """Validation and test metric after a long training with one seed: for re-ranking, and for the table at the end."""
     task = bench.task.with_settings(steps=int(job["steps"]))
-    module = loss_module(bench, job)
-    found = train(task, module, derive(bench.config.seed, "judge", int(job["seed"])))
-    return {"status": OK, "why": found.failure, "val": _plain(found.val), "test": _plain(found.test)}
-
-
-def loss_module(bench: Bench, job: Mapping[str, Any]) -> torch.nn.Module:
-    """The loss of a job as a module with its coefficients; the task's usual loss for none."""
-    if job.get("loss") is None:
-        return bench.task.baseline_loss()
-    family = bench.family(job["loss"])
-    phi: Tensor = torch.tensor(job["phi"], dtype=torch.float64)
-    return LossNetwork(family, phi)
-
-
-def _plain(value: float) -> float | None:
-    return value if math.isfinite(value) else None
+    phi = torch.tensor(job["phi"], dtype=torch.float64)
+    found = train(
+        task, LossNetwork(bench.family(job["loss"]), phi), derive(bench.config.seed, "judge", int(job["seed"]))
+    )
+    return {"status": OK, "why": found.failure, "val": finite(found.val), "test": finite(found.test)}
 
 
 _STAGES = {"filter": _filter, "train": _train, "judge": _judge}

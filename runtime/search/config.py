@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from lossc.compiler.errors import UsageError
-from lossc.runtime.meta.config import setting_error
+from lossc.runtime.meta.config import checked, of_preset
 
 
 class SearchConfig(BaseModel):
@@ -103,9 +102,4 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 def make_search_config(preset: str = "quick", **changes: Any) -> SearchConfig:
     """The settings of a preset, with changes. UsageError (L255) for an unknown preset or a value that cannot be."""
-    if preset not in PRESETS:
-        raise UsageError("L255", f"there is no preset `{preset[:40]}`", expected="one of: " + ", ".join(PRESETS))
-    try:
-        return SearchConfig(**{**PRESETS[preset], "preset": preset, **changes})
-    except ValidationError as problem:
-        raise setting_error(problem) from None
+    return checked(SearchConfig, of_preset(PRESETS, preset, changes))

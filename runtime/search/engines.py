@@ -196,10 +196,10 @@ def _work(pipe: Connection, make_bench: MakeBench, parent: int) -> None:
     """The life of a worker: jobs until the pipe closes or the parent is gone."""
     import signal
 
-    import torch
+    from lossc.runtime.hygiene import settle
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's business
-    torch.set_num_threads(1)
+    settle()
     bench = make_bench()
     pipe.send_bytes(b"null")  # ready
     with contextlib.suppress(EOFError, OSError):

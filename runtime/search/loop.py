@@ -17,7 +17,7 @@ from lossc.compiler.ir import Expr
 from lossc.compiler.loss import Loss
 from lossc.compiler.passes.canonicalize import canonicalize
 from lossc.runtime.data import derive
-from lossc.runtime.search.candidate import FAILED, OK, REJECTED
+from lossc.runtime.search.candidate import OK, REJECTED
 from lossc.runtime.search.config import SearchConfig
 from lossc.runtime.search.engines import Evaluator
 from lossc.runtime.search.filters import equivalent
@@ -200,6 +200,3 @@ def _settle(search: Search, start: Callable[[int, str], None], told: Commit | No
         for ticket in search.decide():
             start(ticket, "train")
         search.commit(told)
-
-
-__all__ = ["FAILED", "SAME_FORMULA", "SAME_GRADIENT", "Search", "run_search"]

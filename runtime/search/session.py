@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -106,27 +106,30 @@ def search(
     made = task if isinstance(task, Task) else task()
     roles = roles_of(made)
     here = Search(config, roles, seed_expressions(config, roles))
-    make_bench = functools.partial(_bench, task, config)
-    bench = Bench(made, config)
+    bench = _bench(made, config)
+    engine: Callable[[], Evaluator] = functools.partial(Serial, lambda: bench)
+    if workers != 1:
+        engine = functools.partial(Processes, functools.partial(_bench, task, config), workers)
     if run is None:
-        _run(here, make_bench, workers, None, bench, told, stop)
+        _run(here, engine, None, bench, told, stop)
         return _result(here, bench, began)
     about = {"kind": "search", "task": describe_task(made), "settings": config.model_dump(mode="json")}
     with RunFolder(run, about, resume=resume, journal=True) as folder:
         here.known = known_outcomes(run)
-        _run(here, make_bench, workers, folder, bench, told, stop)
+        _run(here, engine, folder, bench, told, stop)
         write_tables(folder, here, bench)
         return _result(here, bench, began)
 
 
 def _bench(task: Task | MakeTask, config: SearchConfig) -> Bench:
+    """On one thread, in every process: outcomes do not depend on where they are found."""
     torch.set_num_threads(1)
     return Bench(task if isinstance(task, Task) else task(), config)
 
 
 def _run(
-    here: Search, make_bench: Callable[[], Bench], workers: int, folder: RunFolder | None, bench: Bench,
-    told: Commit | None, stop: Callable[[], bool],
+    here: Search, make_engine: Callable[[], Evaluator], folder: RunFolder | None, bench: Bench, told: Commit | None,
+    stop: Callable[[], bool],
 ) -> None:  # fmt: skip
     written = [time.monotonic()]
 
@@ -141,8 +144,7 @@ def _run(
         if folder is not None:
             folder.note({"step": 0, **line})
 
-    engine: Evaluator = Serial(make_bench) if workers == 1 else Processes(make_bench, workers)
-    with engine:
+    with make_engine() as engine:
         run_search(here, engine, journal=note, told=on_commit, stop=stop)
 
 
@@ -169,8 +171,6 @@ def _found(here: Search, bench: Bench, individual: Individual) -> Found:
 
 def _again(here: Search, bench: Bench, found: Found) -> Found:
     """Judged with other seeds and more steps: the best of many short runs is often the luckiest."""
-    from dataclasses import replace
-
     loss = here.loss(here.individuals[found.ticket].expr).to_json()
     values: list[float] = []
     for seed in range(here.config.rerank_seeds):
@@ -181,10 +181,3 @@ def _again(here: Search, bench: Bench, found: Found) -> Found:
         values.append(float("inf") if value is None or outcome["why"] else value)
     mean = sum(values) / len(values)
     return replace(found, again=mean if mean < float("inf") else None)
-
-
-def compare_found(bench: Bench, found: Sequence[Found], seeds: Sequence[int]) -> Any:
-    """The best losses on held-out data beside the task's usual loss: `lossc.runtime.training.compare`."""
-    from lossc.runtime.training import compare
-
-    return compare(bench.task, {f"found {f.ticket}": f.loss.to_torch() for f in found}, seeds)

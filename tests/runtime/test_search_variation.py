@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from lossc.compiler import ops
 from lossc.compiler.errors import UsageError
-from lossc.compiler.ir import ONE, Expr, F, Y, const, node
+from lossc.compiler.ir import ONE, Expr, F, Y, const, node, preorder
 from lossc.runtime.search.generate import (
     NO_PRIORS,
     Priors,
@@ -27,7 +27,7 @@ from lossc.runtime.search.generate import (
     with_both,
 )
 from lossc.runtime.search.primitives import PUBLIC, THESIS, Primitives, chosen
-from lossc.runtime.search.trees import height, indices, nodes, replaced, subtree
+from lossc.runtime.search.trees import height, indices, replaced, subtree
 from lossc.runtime.search.variation import MUTATIONS, Limits, Variation, mixed, one_point
 from tests.cli.support import environment
 
@@ -45,14 +45,16 @@ def trees(seed: int, count: int = 1) -> list[Expr]:
 def test_nodes_are_numbered_in_prefix_order(seed: int) -> None:
     """Every number gives its subtree; replacing it by itself changes nothing; replacing another touches that alone."""
     (tree,) = trees(seed)
-    listed = list(nodes(tree))
+    listed = list(preorder(tree))
 
     assert len(listed) == tree.tree_size
     for i, here in enumerate(listed):
         assert subtree(tree, i) is here
         assert replaced(tree, i, here) is tree
         other = replaced(tree, i, ONE)
-        assert list(nodes(other))[:i] == [n if n is m else m for n, m in zip(listed[:i], nodes(other), strict=False)]
+        assert list(preorder(other))[:i] == [
+            n if n is m else m for n, m in zip(listed[:i], preorder(other), strict=False)
+        ]
         assert other.tree_size == tree.tree_size - here.tree_size + 1
     for wrong in (-1, tree.tree_size):
         with pytest.raises(IndexError):
@@ -69,7 +71,7 @@ def test_generated_losses_keep_the_priors(seed: int) -> None:
     for tree in trees(seed, 3):
         assert has_both(tree) and is_plain(tree)
         assert 1 <= height(tree) <= 5 and tree.tree_size <= 60
-        assert {n.op for n in nodes(tree) if n.args} <= set(THESIS.functions)
+        assert {n.op for n in preorder(tree) if n.args} <= set(THESIS.functions)
 
 
 @pytest.mark.parametrize(
@@ -166,7 +168,7 @@ def test_insert_hoist_and_shrink_do_what_they_say() -> None:
     rng, how = Random(0), Variation(priors=NO_PRIORS)
     for tree in trees(5, 30):
         assert MUTATIONS["insert"](rng, tree, how).tree_size > tree.tree_size
-        assert MUTATIONS["hoist"](rng, tree, how) in set(nodes(tree))
+        assert MUTATIONS["hoist"](rng, tree, how) in set(preorder(tree))
         assert MUTATIONS["shrink"](rng, tree, how).tree_size < tree.tree_size
         assert MUTATIONS["point"](rng, tree, how).tree_size == tree.tree_size
         assert mixed(rng, tree, how)[0] in MUTATIONS

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from lossc.runtime.data import generator
-from lossc.runtime.meta.episode import End, Episode, MetaGradient, descend, run_model
+from lossc.runtime.meta.episode import End, Episode, MetaGradient, play_inner, run_model
 from lossc.runtime.meta.representation import LossRepresentation
 
 PAIRS, WIDTH = 8, 0.02
@@ -20,19 +20,11 @@ PAIRS, WIDTH = 8, 0.02
 
 def play(episode: Episode, family: LossRepresentation, phi: Tensor) -> tuple[float, End]:
     """The meta-loss after the inner steps, and the state there; no derivative with respect to φ is taken."""
-    params, velocity, buffers = dict(episode.params), dict(episode.velocity), dict(episode.buffers)
-    for t, (x, y) in enumerate(episode.inner):
-        start = {k: v.detach().requires_grad_() for k, v in params.items()}
-        outputs, buffers = run_model(episode, start, buffers, x, t)
-        fixed = outputs.detach()
-        slope = family.value_and_slope(fixed, family.encode(y, fixed), phi)[1]
-        found = torch.autograd.grad(outputs, list(start.values()), slope, allow_unused=True, materialize_grads=True)
-        with torch.no_grad():
-            params, velocity = descend(episode.sgd, params, velocity, dict(zip(start, found, strict=True)))
+    end = play_inner(episode, family, phi)
     with torch.no_grad():
-        answers, left = run_model(episode, params, buffers, episode.query[0], episode.steps)
+        answers, left = run_model(episode, end.params, end.buffers, episode.query[0], episode.steps)
         value = float(episode.meta_loss(answers, episode.query[1]))
-    return value, End({k: v.detach() for k, v in params.items()}, velocity, left)
+    return value, End({k: v.detach() for k, v in end.params.items()}, end.velocity, left)
 
 
 def meta_gradient(

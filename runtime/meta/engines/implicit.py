@@ -16,7 +16,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from lossc.runtime.meta.episode import End, Episode, MetaGradient, descend, gradients, run_model
+from lossc.runtime.meta.episode import End, Episode, MetaGradient, gradients, leaves, play_inner, run_model
 from lossc.runtime.meta.representation import LossRepresentation
 
 ITERATIONS = 20
@@ -34,22 +34,13 @@ def meta_gradient(
 ) -> MetaGradient:
     """The implicit meta-gradient at the end of the inner run."""
     leaf = phi.detach().requires_grad_()
-    params, velocity, buffers = dict(episode.params), dict(episode.velocity), dict(episode.buffers)
-    for t, (x, y) in enumerate(episode.inner):
-        start = {k: v.detach().requires_grad_() for k, v in params.items()}
-        outputs, buffers = run_model(episode, start, buffers, x, t)
-        slope = family.slope(outputs, family.encode(y, outputs), leaf.detach())
-        found = torch.autograd.grad(outputs, list(start.values()), slope, allow_unused=True, materialize_grads=True)
-        with torch.no_grad():
-            params, velocity = descend(episode.sgd, params, velocity, dict(zip(start, found, strict=True)))
-    last = {k: v.detach().requires_grad_() for k, v in params.items()}
+    reached = play_inner(episode, family, phi)
+    last = leaves(reached.params)
     x, y = episode.inner[-1]
-    outputs, _ = run_model(episode, last, buffers, x, episode.steps - 1)
+    outputs, _ = run_model(episode, last, reached.buffers, x, episode.steps - 1)
     slope = family.slope(outputs, family.encode(y, outputs), leaf)
-    inner = torch.autograd.grad(
-        outputs, list(last.values()), slope, create_graph=True, allow_unused=True, materialize_grads=True
-    )
-    answers, left = run_model(episode, last, buffers, episode.query[0], episode.steps)
+    inner = list(gradients(outputs, last, slope, create_graph=True).values())
+    answers, left = run_model(episode, last, reached.buffers, episode.query[0], episode.steps)
     value = episode.meta_loss(answers, episode.query[1])
     outer = list(gradients(value, last, retain_graph=True).values())
 
@@ -63,7 +54,7 @@ def meta_gradient(
     if q is None:  # no minimum anywhere near: what one step of plain descent would make of it
         q = [episode.sgd.lr * o.detach() for o in outer]
     (grad,) = torch.autograd.grad(inner, leaf, q, allow_unused=True, materialize_grads=True)
-    end = End({k: v.detach() for k, v in last.items()}, velocity, left)
+    end = End({k: v.detach() for k, v in last.items()}, reached.velocity, left)
     return MetaGradient(float(value.detach()), -grad.double(), "implicit", end)
 
 

@@ -20,6 +20,7 @@ from lossc.runtime.meta.episode import (
     descend,
     first_step_scale,
     gradients,
+    leaves,
     run_model,
 )
 from lossc.runtime.meta.representation import LossRepresentation
@@ -33,13 +34,13 @@ def why_not(episode: Episode) -> str:
 def meta_gradient(episode: Episode, family: LossRepresentation, phi: Tensor) -> MetaGradient:
     """The exact meta-gradient of an episode of one step."""
     (x, y), sgd = episode.inner[0], episode.sgd
-    start = {k: v.detach().requires_grad_() for k, v in episode.params.items()}
+    start = leaves(episode.params)
     outputs, buffers = run_model(episode, start, episode.buffers, x, 0)
     target = family.encode(y, outputs)
     slope, mixed = family.linearize(outputs.detach(), target, phi)
-    found = torch.autograd.grad(outputs, list(start.values()), slope, allow_unused=True, materialize_grads=True)
+    found = gradients(outputs, start, slope)
     with torch.no_grad():
-        params, velocity = descend(sgd, episode.params, episode.velocity, dict(zip(start, found, strict=True)))
+        params, velocity = descend(sgd, episode.params, episode.velocity, found)
     del outputs
     moved = {k: v.requires_grad_() for k, v in params.items()}
     answers, left = run_model(episode, moved, buffers, episode.query[0], 1)

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from lossc.runtime.meta.engines.outer import value_and_errors
 from lossc.runtime.meta.engines.stack import Layer, Trace, affine, backward, forward, layers_of, why_not_a_stack
-from lossc.runtime.meta.episode import End, Episode, MetaGradient, norm
+from lossc.runtime.meta.episode import End, Episode, MetaGradient, growth, norm
 from lossc.runtime.meta.representation import LossRepresentation
 from lossc.runtime.tasks import SGD
 
@@ -97,8 +97,7 @@ class _Reversible:
             if steps:
                 self._backward(step, along, inside, hessian, bar)
                 norms.append(norm(bar.values()))
-        growth = tuple(b / a if a else 0.0 for a, b in pairwise(norms))[::-1]
-        return MetaGradient(value, total, "reversible", end, growth)
+        return MetaGradient(value, total, "reversible", end, growth(norms))
 
     # -- forward ------------------------------------------------------------------------------------------------------
 

@@ -7,12 +7,20 @@ nothing else. Reverse over *forward* mode is never used: torch 2.13 computes it 
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 import torch
 from torch import Tensor
 
-from lossc.runtime.meta.episode import End, Episode, MetaGradient, descend, run_model, size_of
+from lossc.runtime.meta.episode import (
+    End,
+    Episode,
+    MetaGradient,
+    descend,
+    gradients,
+    growth,
+    leaves,
+    run_model,
+    size_of,
+)
 from lossc.runtime.meta.representation import LossRepresentation
 
 
@@ -27,24 +35,22 @@ def meta_gradient(episode: Episode, family: LossRepresentation, phi: Tensor, *, 
     for t, (x, y) in enumerate(episode.inner):
         recorded = t >= first
         if not recorded or t == first:
-            params = {k: v.detach().requires_grad_() for k, v in params.items()}
+            params = leaves(params)
             velocity = {k: v.detach() for k, v in velocity.items()}
         outputs, buffers = run_model(episode, params, buffers, x, t)
         target = family.encode(y, outputs)
         slope = family.slope(outputs, target, leaf if recorded else leaf.detach())
-        found = torch.autograd.grad(
-            outputs, list(params.values()), slope, create_graph=recorded, allow_unused=True, materialize_grads=True
-        )
+        found = gradients(outputs, params, slope, create_graph=recorded)
         if recorded and episode.steps > 1:
             _watch(params, norms)  # not before: the gradient of the step itself would be noted
-        params, velocity = descend(episode.sgd, params, velocity, dict(zip(params, found, strict=True)))
+        params, velocity = descend(episode.sgd, params, velocity, found)
     if episode.steps > 1:
         _watch(params, norms)
     outputs, buffers = run_model(episode, params, buffers, episode.query[0], episode.steps)
     value = episode.meta_loss(outputs, episode.query[1])
     (grad,) = torch.autograd.grad(value, leaf, allow_unused=True, materialize_grads=True)
     end = End(*({k: v.detach() for k, v in d.items()} for d in (params, velocity, buffers)))
-    return MetaGradient(float(value.detach()), grad.double(), "unroll", end, _growth(norms))
+    return MetaGradient(float(value.detach()), grad.double(), "unroll", end, growth(map(float, norms)))
 
 
 def _watch(params: dict[str, Tensor], norms: list[Tensor]) -> None:
@@ -59,9 +65,3 @@ def _watch(params: dict[str, Tensor], norms: list[Tensor]) -> None:
 
     for v in tracked:
         v.register_hook(note)  # type: ignore[no-untyped-call]
-
-
-def _growth(norms: list[Tensor]) -> tuple[float, ...]:
-    """|λ_t| / |λ_{t+1}|, first step first."""
-    sizes = [float(n) for n in norms]
-    return tuple(early / late if late else 0.0 for late, early in pairwise(sizes))[::-1]
