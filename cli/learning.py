@@ -197,28 +197,3 @@ def note_momentum(session: Session, tasks: Sequence[Task], inner_steps: int) -> 
             f"note: a single inner step does not see the momentum of {momentum:g}, and may learn steps that are too "
             "large for it; --momentum 0 or --inner-steps 5 do"
         )
-
-
-class Board:
-    """Numbers for TensorBoard, if a folder is given. Raises UsageError (L258) if the package is not there."""
-
-    def __init__(self, folder: str | None) -> None:
-        self.writer: Any = None
-        if folder is not None:
-            try:
-                from torch.utils.tensorboard import SummaryWriter
-            except ImportError:
-                raise UsageError(
-                    "L258", "--tensorboard needs the package `tensorboard`", hint="pip install tensorboard"
-                ) from None
-            self.writer = SummaryWriter(folder)
-
-    def add(self, name: str, value: float | None, step: int) -> None:
-        """One number of one step."""
-        if self.writer is not None and value is not None:
-            self.writer.add_scalar(name, value, step)
-
-    def close(self) -> None:
-        """Write what is left."""
-        if self.writer is not None:
-            self.writer.close()

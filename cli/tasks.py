@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -13,7 +10,7 @@ from lossc.cli.context import Session
 from lossc.compiler.errors import UsageError
 
 if TYPE_CHECKING:
-    from lossc.runtime.tasks import Task
+    from lossc.runtime.tasks import Task, TaskSpec
 
 TASK_HELP = (
     "diabetes, boston, california, crime, sine (regression); digits, mnist, fashion-mnist, cifar10, cifar100, svhn "
@@ -49,56 +46,19 @@ DeviceOption = Annotated[
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """What the options say of a task that comes with lossc; None: not given."""
+def asked_spec(asked: Any, name: str, steps: int | None = None) -> TaskSpec:
+    """The task that the options of a command mean, as plain data."""
+    from lossc.runtime.tasks import TaskSpec
 
-    size: str | None = None
-    model: str | None = None
-    split: str | None = None
-    data: str | None = None
-    target_scale: str | None = None
-
-    def given(self) -> dict[str, str]:
-        """The options that are given, by the names that `get_task` has for them."""
-        return {name: value for name, value in asdict(self).items() if value is not None}
-
-
-def chosen_task(
-    session: Session,
-    name: str,
-    wanted: Wanted,
-    *,
-    steps: int | None = None,
-    batch_size: int | None = None,
-    lr: float | None = None,
-    momentum: float | None = None,
-) -> Task:
-    """The task that the options mean, its data loaded; warnings go to the session.
-
-    Raises UsageError: what `get_task` and `load_task` raise, and L235 for options that a task of one's own cannot have.
-    """
-    from lossc.runtime.tasks import get_task, load_task, task_file
-
-    own = task_file(name)
-    if own is None:
-        settings = wanted.given()
-        task = get_task(name, steps=steps, batch_size=batch_size, lr=lr, warnings=session.warnings, **settings)
-        return task.with_settings(momentum=momentum)
-    if wanted.given():
-        option = next(iter(wanted.given())).replace("_", "-")
-        raise UsageError("L235", f"`--{option}` is for tasks that come with lossc, and {name} is your own",
-                         hint="say it in your file; --steps, --batch-size and --lr apply")  # fmt: skip
-    return load_task(*own).with_settings(steps=steps, batch_size=batch_size, lr=lr, momentum=momentum)
-
-
-def asked_task(asked: Any, name: str, steps: int | None = None) -> Callable[[Session], Task]:
-    """`chosen_task` for the options of a command, by their names there; a worker process can be sent it."""
-    wanted = Wanted(asked.size, asked.model, asked.split, asked.data, asked.target_scale)
-    return partial(
-        chosen_task, name=name, wanted=wanted, steps=steps, batch_size=asked.batch_size, lr=asked.lr,
-        momentum=asked.momentum,
+    return TaskSpec(
+        name, asked.size, asked.model, asked.split, asked.data, asked.target_scale, steps, asked.batch_size, asked.lr,
+        asked.momentum,
     )  # fmt: skip
+
+
+def asked_task(session: Session, asked: Any, name: str, steps: int | None = None) -> Task:
+    """That task, its data loaded; warnings go to the session. Raises what `TaskSpec.load` raises."""
+    return asked_spec(asked, name, steps).load(session.warnings)
 
 
 def checked_device(name: str) -> str:

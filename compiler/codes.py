@@ -209,12 +209,21 @@ Wait for it, or stop it; the lock goes with the process.""",
     "L258": """A package that is not needed otherwise is not installed.
 Example: `--optimizer cma` without the package `cma`, `--tensorboard` without `tensorboard`
 Install it with pip.""",
+    "L259": """Workers that cannot be started or reached, or are gone.
+Example: `--address tcp://HOST:8786` where no Dask scheduler runs; a worker that lacks a file of the task
+The message says what the worker said. What was journalled is kept: `lossc resume FOLDER` goes on from it.""",
     "L260": """A figure that cannot be drawn.
 Example: `lossc accuracy mse --plot mse.jpg`
 Figures are .png, .svg or .pdf files, and matplotlib draws them: it must be installed.""",
     "L270": """A function that a loss cannot be searched with, or a set of functions without one of two arguments.
 Example: `--ops add,sum_c`, `--ops tanh,abs`
 The functions of a search are elementwise, of one or two numbers; log, sqrt and div mean the protected ones.""",
+    "L271": """A search that has found nothing yet.
+Example: `lossc best runs/a` a moment after its start
+Go on with it, give it more generations, or other functions.""",
+    "L272": """A search was begun with other versions of Python, torch, NumPy or lossc, or on another kind of machine.
+Example: `lossc resume runs/a` after an upgrade of torch
+Install the versions that the message names, or go on with --allow-changes: the losses may then be other ones.""",
     "L301": """A function that does not exist.
 Example: `lgo(y)`
 docs/language.md lists all functions; `name(a) = ...` on a line of its own defines one.""",

@@ -40,16 +40,16 @@ class RunFolder:
 
     config    as plain data; a folder that is gone on with must have been made with the same
     resume    whether to go on with a run that is there; without it the folder must be new or empty
-    journal   the lines of progress are the state: each is synced, and all whole ones are kept
+    lines     whether the run has lines of progress (a search has a journal of its own instead)
 
     Raises UsageError: L234 for a folder that is not empty, L256 for one without a run or with another one, L257 if
     another process works on it, L233 if it cannot be written.
     """
 
     def __init__(
-        self, path: str | Path, config: Mapping[str, Any], *, resume: bool = False, journal: bool = False
+        self, path: str | Path, config: Mapping[str, Any], *, resume: bool = False, lines: bool = True
     ) -> None:
-        self.path, self.journal = Path(path), journal
+        self.path, self._has_lines = Path(path), lines
         self._saved = time.monotonic()
         self._lock: IO[str] | None = None
         self._progress: IO[str] | None = None
@@ -78,8 +78,9 @@ class RunFolder:
         else:
             self._write_config(config)
         self.state = self._load()
-        self._cut_progress(math.inf if self.journal else int(self.state[1].get("step", 0)) if self.state else 0)
-        self._progress = (self.path / PROGRESS).open("a", encoding="utf-8")
+        if self._has_lines:
+            self._cut_progress(int(self.state[1].get("step", 0)) if self.state else 0)
+            self._progress = (self.path / PROGRESS).open("a", encoding="utf-8")
 
     def _take_lock(self) -> None:
         self._lock = (self.path / LOCK).open("w")
@@ -93,13 +94,7 @@ class RunFolder:
             raise UsageError("L257", f"another process works on {self.path}") from None
 
     def _write_config(self, config: Mapping[str, Any]) -> None:
-        record = {
-            "config": dict(config),
-            "environment": {
-                "lossc": __version__, "python": platform.python_version(), "torch": torch.__version__,
-                "numpy": np.__version__, "machine": platform.machine(), "threads": torch.get_num_threads(),
-            },
-        }  # fmt: skip
+        record = {"config": dict(config), "environment": environment()}
         _replace(self.path / CONFIG, (json.dumps(record, indent=2) + "\n").encode())
 
     def _check(self, config: Mapping[str, Any]) -> None:
@@ -136,8 +131,6 @@ class RunFolder:
         try:
             self._progress.write(json.dumps(record, allow_nan=False) + "\n")
             self._progress.flush()
-            if self.journal:
-                os.fsync(self._progress.fileno())
         except OSError as problem:
             raise _cannot_write(self.path, problem) from None
 
@@ -165,7 +158,7 @@ class RunFolder:
             raise UsageError("L256", f"{file} cannot be read: {problem or type(problem).__name__}") from None
         return arrays, facts
 
-    def _cut_progress(self, step: float) -> None:
+    def _cut_progress(self, step: int) -> None:
         """Drop what is after the state, and a torn last line."""
         file = self.path / PROGRESS
         if file.is_file():
@@ -186,6 +179,36 @@ class RunFolder:
         self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def is_locked(path: str | Path) -> bool:
+    """Whether a process works on the run in a folder, as far as this system can tell."""
+    try:
+        import fcntl
+
+        with (Path(path) / LOCK).open("r") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except (ImportError, OSError):
+        return False
+    return False
+
+
+def environment() -> dict[str, Any]:
+    """What the numbers of a run depend on beside its settings."""
+    return {
+        "lossc": __version__, "python": platform.python_version(), "torch": torch.__version__,
+        "numpy": np.__version__, "machine": platform.machine(), "threads": torch.get_num_threads(),
+    }  # fmt: skip
+
+
+def read_environment(path: str | Path) -> dict[str, Any]:
+    """What the run in a folder was started with; empty if it does not say."""
+    try:
+        return dict(json.loads((Path(path) / CONFIG).read_text(encoding="utf-8"))["environment"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return {}
 
 
 def read_config(path: str | Path) -> dict[str, Any]:

@@ -17,7 +17,6 @@ from lossc.cli.inputs import read_loss
 from lossc.cli.learning import (
     AdaptKind,
     AdaptQueryOption,
-    Board,
     BoardOption,
     EngineOption,
     InitRateOption,
@@ -140,7 +139,7 @@ def _adapted(session: Session, asked: SimpleNamespace) -> Outcome:
     chosen = {k: getattr(asked, k) for k in ("init_steps", "init_lr", "online_lr", "query")}
     settings = {k: v for k, v in chosen.items() if v is not None}
     config = make_adapt_config(engine=asked.engine, dtype=asked.dtype, **settings)
-    task = asked_task(asked, asked.task_name, asked.steps)(session)
+    task = asked_task(session, asked, asked.task_name, asked.steps)
     family = _family(session, asked.loss, asked.kind, task, given)
     session.print_warnings()
     note_momentum(session, [task], config.inner_steps)
@@ -188,6 +187,8 @@ def _all(
     """Every method with every seed, on the same splits and weights."""
     results: dict[str, list[AdaptResult]] = {}
     each = config.init_steps + task.steps
+    from lossc.runtime.board import Board
+
     board = Board(asked.tensorboard)
     with progress(session, each * len(methods) * asked.seeds) as bar:
         done = 0

@@ -14,7 +14,6 @@ from lossc.cli.context import Outcome, Session, begin, progress
 from lossc.cli.given import Given, check_options
 from lossc.cli.inputs import read_loss
 from lossc.cli.learning import (
-    Board,
     BoardOption,
     EngineOption,
     EvaluateOption,
@@ -157,7 +156,7 @@ def _optimized(session: Session, asked: SimpleNamespace) -> Outcome:
     source = _source(session, asked.loss, asked.kind, given)
     session.note("loading torch ...")
     config = _config(asked)
-    chosen = [asked_task(asked, name, asked.train_steps)(session) for name in asked.tasks or ["diabetes"]]
+    chosen = [asked_task(session, asked, name, asked.train_steps) for name in asked.tasks or ["diabetes"]]
     family, start, before = _family(session, source, asked.kind, config, chosen, given, asked.loss or "")
     session.print_warnings()
     note_momentum(session, chosen, config.inner_steps if config.meta_optimizer == "adam" else 0)
@@ -232,6 +231,8 @@ def _learn(
     from lossc.runtime.runs import RunFolder
 
     settle(asked.threads)
+    from lossc.runtime.board import Board
+
     board = Board(asked.tensorboard)
     problem = Problem(tuple(tasks), family, config, asked.device)
     with progress(session, config.meta_steps) as bar:

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-import functools
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lossc.cli.context import Outcome, Session, begin, progress
-from lossc.cli.learning import (
-    MAX_WORKERS,
-    ResumeOption,
-    RunOption,
-    SeedOption,
-    check_range,
-    check_run,
-)
+from lossc.cli.context import Outcome, Session, begin
+from lossc.cli.learning import BoardOption, ResumeOption, check_run
 from lossc.cli.options import ForceOption, JsonOption, OutputOption, QuietOption
-from lossc.cli.output import STDOUT, write
+from lossc.cli.search_file import read_search_file
+from lossc.cli.searching import (
+    AddressOption,
+    DeadlineOption,
+    EngineOption,
+    MemoryOption,
+    WorkersOption,
+    concluded,
+    new_folder,
+    searched,
+    where_of,
+)
 from lossc.cli.tasks import (
     BatchOption,
     DataOption,
@@ -31,31 +31,46 @@ from lossc.cli.tasks import (
     ScaleOption,
     SizeOption,
     SplitOption,
-    TaskOption,
-    asked_task,
+    asked_spec,
 )
+from lossc.runtime.search.callbacks import TensorBoard
 
 if TYPE_CHECKING:
-    from lossc.runtime.search.loop import Search
-    from lossc.runtime.search.session import MakeTask, SearchResult
-    from lossc.runtime.search.strategies import Individual
-    from lossc.runtime.tasks import Task
+    from lossc.runtime.search.config import SearchConfig
+    from lossc.runtime.search.session import SearchResult
 
 EXAMPLES = (
-    "lossc search --task diabetes --preset quick --workers 2 -o best.loss",
-    "lossc search --task digits --method aged --generations 20 --run runs/a",
+    "lossc search --task diabetes --preset quick --workers 2",
+    "lossc search --task digits --method aged --generations 20 --run runs/a -o best.loss",
     "lossc search --task diabetes --ops add,sub,mul,aq,log --max-nodes 25 --seed-losses mse,log_cosh",
-    "lossc search --task diabetes --run runs/a --resume     # with the settings that the run was started with",
+    "lossc search --task mytask.py:task --engine dask --address tcp://HOST:8786",
+    "lossc search --config search.toml         # docs/search.md has one; options go before it",
+    "lossc resume runs/a                       # killed or interrupted: it goes on",
 )
 
+TaskOption = Annotated[
+    str | None,
+    typer.Option("--task", metavar="TASK", help="As for `lossc train`, or mytask.py:task. [default: diabetes]"),
+]
 PresetOption = Annotated[
-    str, typer.Option("--preset", metavar="NAME", help="quick, robust, thesis, public-2022 or public-2023.")
+    str | None,
+    typer.Option("--preset", metavar="NAME", help="quick, robust, thesis, public-2022, public-2023. [default: quick]"),
 ]
 MethodOption = Annotated[
-    str | None, typer.Option("--method", metavar="NAME", help="evomal, gp-lfl, aged or random. [default: the preset's]")
+    str | None,
+    typer.Option("--method", metavar="NAME", help="evomal, gp-lfl, glo, aged or random. [default: the preset's]"),
 ]
 PopulationOption = Annotated[int | None, typer.Option("--population", metavar="N", help="Losses a generation.")]
 GenerationsOption = Annotated[int | None, typer.Option("--generations", metavar="N", help="So many times that.")]
+TrainingsOption = Annotated[
+    int | None, typer.Option("--trainings", metavar="N", help="End after so many losses were trained.")
+]
+PatienceOption = Annotated[
+    int | None, typer.Option("--patience", metavar="N", help="End after so many losses without a new best.")
+]
+ScheduleOption = Annotated[
+    str | None, typer.Option("--schedule", metavar="NAME", help="generations, steady or islands, for many workers.")
+]
 OpsOption = Annotated[
     str | None, typer.Option("--ops", metavar="NAMES", help="Functions, with commas. [default: those of Table 3.1]")
 ]
@@ -66,27 +81,46 @@ SeedsOption = Annotated[
 NodesOption = Annotated[int | None, typer.Option("--max-nodes", metavar="N", help="Of a loss.")]
 StepsOption = Annotated[int | None, typer.Option("--fitness-steps", metavar="N", help="Training steps of a fitness.")]
 MetaOption = Annotated[int | None, typer.Option("--meta-steps", metavar="N", help="Of learning the coefficients.")]
-WorkersOption = Annotated[
-    int, typer.Option("--workers", metavar="N", help="Processes; the result does not depend on it.")
+SeedOption = Annotated[
+    int | None, typer.Option("--seed", metavar="N", help="Everything random is a function of it. [default: 0]")
+]
+ControlOption = Annotated[
+    bool | None, typer.Option("--control/--no-control", help="Random search with as many trainings beside it.")
+]
+ConfigOption = Annotated[
+    str | None, typer.Option("--config", metavar="FILE", help="A TOML file with any of the settings.")
+]
+FolderOption = Annotated[
+    str | None, typer.Option("--run", metavar="FOLDER", help="Keep the search there. [default: runs/TASK-METHOD-N]")
 ]
 
 
 def run(
     ctx: typer.Context,
-    task_name: TaskOption = "diabetes",
-    preset: PresetOption = "quick",
+    task_name: TaskOption = None,
+    preset: PresetOption = None,
     method: MethodOption = None,
     population: PopulationOption = None,
     generations: GenerationsOption = None,
+    trainings: TrainingsOption = None,
+    patience: PatienceOption = None,
+    schedule: ScheduleOption = None,
     ops: OpsOption = None,
     seed_losses: SeedsOption = None,
     max_nodes: NodesOption = None,
     fitness_steps: StepsOption = None,
     meta_steps: MetaOption = None,
-    seed: SeedOption = 0,
-    workers: WorkersOption = 1,
-    run_folder: RunOption = None,
+    seed: SeedOption = None,
+    control: ControlOption = None,
+    config: ConfigOption = None,
+    engine: EngineOption = None,
+    workers: WorkersOption = None,
+    address: AddressOption = None,
+    deadline: DeadlineOption = None,
+    memory: MemoryOption = None,
+    run_folder: FolderOption = None,
     resume: ResumeOption = False,
+    tensorboard: BoardOption = None,
     model: ModelOption = None,
     size: SizeOption = None,
     data: DataOption = None,
@@ -103,115 +137,53 @@ def run(
     """Search for a loss: genetic programming on formulas, whose coefficients are learned (EvoMAL, thesis section 3.2).
 
     Losses without a gradient, of a gradient that was seen, or that do not pull predictions to their targets are
-    rejected before anything is trained. Ctrl-C finishes what is in flight; with --run, --resume goes on from there.
+    rejected before anything is trained. At the end the best are judged again on other rows, and the winner is compared
+    on the test part with the task's usual loss and with random search. Ctrl-C finishes what is in flight; `lossc
+    resume` goes on from there.
     """
     asked = SimpleNamespace(**locals())
     return _searched(begin(ctx, as_json, quiet), asked)
 
 
 def _searched(session: Session, asked: SimpleNamespace) -> Outcome:
-    check_range("--workers", asked.workers, MAX_WORKERS)
+    if asked.config is not None:
+        read_search_file(asked.config, asked)
+    where = where_of(asked)
     check_run(asked)
+    settings = settings_of(asked)
     session.note("loading torch ...")
-    make = asked_task(asked, asked.task_name)
-    task = make(session)
+    from lossc.runtime.search.setup import check_settings
+
+    spec = asked_spec(asked, asked.task_name or "diabetes")
+    check_settings(settings, spec.load(session.warnings), where.name)  # before a folder is made
     session.print_warnings()
-    found = _run(session, asked, task if asked.workers == 1 else functools.partial(make, Session(quiet=True)))
-    if asked.output is not None and found.best:
-        text = _definition(found, task)
-        session.say(text) if asked.output == STDOUT else write(asked.output, text, force=asked.force)
-    return Outcome(_facts(found, task, asked), _report(found, task, asked))
+    board = [] if asked.tensorboard is None else [TensorBoard(asked.tensorboard)]
+    folder = asked.run_folder or new_folder(spec.name, settings.method)
 
+    def go(shown: Any, stopped: Any) -> SearchResult:
+        from lossc.runtime.search.session import run_session
 
-def _run(session: Session, asked: SimpleNamespace, task: Task | MakeTask) -> SearchResult:
-    from lossc.runtime.hygiene import settle
-    from lossc.runtime.search.config import make_search_config
-    from lossc.runtime.search.session import search
-
-    settle()
-    changes = {
-        "method": asked.method, "population": asked.population, "generations": asked.generations,
-        "functions": tuple(n.strip() for n in asked.ops.split(",") if n.strip()) if asked.ops else None,
-        "seeds": tuple(n.strip() for n in asked.seed_losses.split(",") if n.strip()) if asked.seed_losses else None,
-        "max_nodes": asked.max_nodes, "fitness_steps": asked.fitness_steps, "meta_steps": asked.meta_steps,
-        "seed": asked.seed,
-    }  # fmt: skip
-    settings = {k: v for k, v in changes.items() if v is not None}
-    budget = make_search_config(asked.preset, **settings).budget
-    with _interruptible(session) as stopped, progress(session, budget) as bar:
-
-        def told(state: Search, individual: Individual) -> None:
-            best = state.best[:1]
-            shown = f"best {best[0].value:.4f}" if best else "none yet"
-            trained = state.counts.get("ok", 0)
-            bar.to(state.committed, f"{state.committed} of {budget}: {trained} trained, {shown}")
-
-        return search(
-            task, preset=asked.preset, workers=asked.workers, run=asked.run_folder, resume=asked.resume, told=told,
-            stop=stopped, **settings,
+        return run_session(
+            spec, settings, where, run=folder, resume=asked.resume, callbacks=[*shown, *board], stop=stopped,
+            warnings=session.warnings,
         )  # fmt: skip
 
-
-@contextmanager
-def _interruptible(session: Session) -> Iterator[Any]:
-    """Ctrl-C once finishes what is in flight; twice stops at once."""
-    asked = [False]
-
-    def once(number: int, frame: object) -> None:
-        if asked[0]:
-            raise KeyboardInterrupt
-        asked[0] = True
-        session.notice("finishing what is in flight; again to stop at once")
-
-    before = signal.signal(signal.SIGINT, once)
-    try:
-        yield lambda: asked[0]
-    finally:
-        signal.signal(signal.SIGINT, before)
+    return concluded(session, searched(session, go), asked)
 
 
-def _definition(found: SearchResult, task: Task) -> str:
-    from dataclasses import replace
+def settings_of(asked: SimpleNamespace) -> SearchConfig:
+    """The settings that the options mean. UsageError (L255)."""
+    from lossc.runtime.search.config import make_search_config
 
-    config = found.search.config
-    doc = f"Found on {task.name} ({task.model}) by {config.method}, preset {config.preset}, seed {config.seed}."
-    return replace(found.best[0].loss, name="found", doc=doc, source="").definition() + "\n"
-
-
-def _facts(found: SearchResult, task: Task, asked: SimpleNamespace) -> dict[str, Any]:
-    return {
-        "task": task.name, "model": task.model, "committed": found.committed, "counts": dict(found.counts),
-        "stopped": found.stopped, "seconds": found.seconds, "run": asked.run_folder, "output": asked.output,
-        "settings": found.search.config.model_dump(mode="json"),
-        "best": [
-            {"ticket": f.ticket, "fitness": f.fitness, "again": f.again, "size": f.size, "formula": f.formula,
-             "structure": f.structure}
-            for f in found.best
-        ],
-    }  # fmt: skip
-
-
-def _report(found: SearchResult, task: Task, asked: SimpleNamespace) -> str:
-    from lossc.cli.context import table
-
-    config = found.search.config
-    trained = found.counts.get("ok", 0)
-    lines = [
-        f"{task.name}, {task.model}: {found.committed} losses by {config.method} (preset {config.preset}) in "
-        f"{found.seconds:.0f} s; {trained} trained",
-        ", ".join(f"{n} {why}" for why, n in sorted(found.counts.items(), key=lambda i: -i[1]) if why != "ok"),
-    ]
-    if not found.best:
-        return "\n".join([*lines, "no loss passed the filters: try more generations, or other functions"]) + "\n"
-    rows = [
-        (f"{f.fitness:.4f}", "" if f.again is None else f"{f.again:.4f}", str(f.size), f.formula)
-        for f in found.best[:5]
-    ]
-    again = f"{config.rerank_seeds} x {config.rerank_steps} steps"
-    text = "\n".join(lines) + "\n" + table((task.metric.name, again, "nodes", "formula"), rows, report=True)
-    if found.stopped:
-        where = f"--run {asked.run_folder} --resume" if asked.run_folder else "nothing: there is no --run"
-        text += f"stopped early; go on with {where}\n"
-    if asked.output not in (None, STDOUT):
-        text += f"written: {asked.output}\n"
-    return text
+    names = (
+        "method", "population", "generations", "trainings", "patience", "schedule", "max_nodes", "fitness_steps",
+        "meta_steps", "seed", "control",
+    )  # fmt: skip
+    changes = {
+        **getattr(asked, "settings", {}),
+        **{n: getattr(asked, n) for n in names if getattr(asked, n) is not None},
+    }
+    for name, value in (("functions", asked.ops), ("seeds", asked.seed_losses)):
+        if value is not None:
+            changes[name] = tuple(n.strip() for n in value.split(",") if n.strip())
+    return make_search_config(asked.preset or "quick", **changes)

@@ -6,6 +6,7 @@ import re
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -46,9 +47,8 @@ from lossc.cli.tasks import (
     SplitOption,
     StepsOption,
     TaskOption,
-    Wanted,
+    asked_task,
     checked_device,
-    chosen_task,
 )
 from lossc.compiler.errors import LosscError, LossTypeError, UsageError
 from lossc.compiler.ir import F, Y, postorder
@@ -102,6 +102,7 @@ def run(
 
     LOSS may also be an emitted .py file, which is run as it is.
     """
+    asked = SimpleNamespace(**locals())
     session = begin(ctx, as_json, quiet)
     check_range("--seeds", seeds, MAX_SEEDS)
     check_range("--threads", threads, MAX_THREADS)
@@ -109,8 +110,7 @@ def run(
     check_options(given)
     source = python_file(loss) or network_file(loss) or read_loss(loss, given, session.warnings)
     session.note("loading torch ...")
-    wanted = Wanted(size, model, split, data, target_scale)
-    task = chosen_task(session, task_name, wanted, steps=steps, batch_size=batch_size, lr=lr, momentum=momentum)
+    task = asked_task(session, asked, task_name, steps)
     if isinstance(source, Path):
         label, module = (emitted if source.suffix == PYTHON_SUFFIX else of_network)(source, given, task)
     else:

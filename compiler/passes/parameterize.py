@@ -86,6 +86,35 @@ def parameterize(loss: Loss, *, output: str = "identity") -> Loss:
     return replace(loss, body=_without_dead(replace(loss, body=body)), params=(), spans={}, text=None)
 
 
+def edge_coefficients(original: Loss, weighted: Loss, *, output: str = "identity") -> tuple[int | None, ...]:
+    """For every node of the tree of `original`, in prefix order, which coefficient the edge above it has; None: none.
+
+    `weighted` is what `parameterize` made of it with this output activation.
+    """
+    hole = coef(MAX_EDGES)
+    found: list[int | None] = []
+    stack = [(original.body, _at_hole(OUTPUTS[output](hole), weighted.body, hole))]
+    while stack:
+        here, there = stack.pop()
+        index = None
+        if there.op == "mul" and there.args[0].op == COEF:
+            index, there = there.args[0].index, there.args[1]
+        found.append(index)
+        stack += reversed(list(zip(here.args, there.args, strict=True)))
+    return tuple(found)
+
+
+def _at_hole(pattern: Expr, body: Expr, hole: Expr) -> Expr:
+    """What stands in the body where the pattern has its hole."""
+    stack = [(pattern, body)]
+    while stack:
+        wanted, here = stack.pop()
+        if wanted is hole:
+            return here
+        stack += zip(wanted.args, here.args, strict=True)
+    raise ValueError("the body is not an instance of the pattern")
+
+
 def count_coefficients(loss: Loss) -> int:
     """How many φ a parameterised loss has."""
     return len(leaves(loss.body, COEF))

@@ -18,7 +18,7 @@ from torch import Tensor
 from lossc.compiler.errors import LossTypeError
 from lossc.compiler.ir import F, postorder
 from lossc.compiler.loss import CLASSWISE, Loss
-from lossc.compiler.passes.parameterize import fold_coefficients, parameterize
+from lossc.compiler.passes.parameterize import edge_coefficients, fold_coefficients, parameterize
 from lossc.compiler.targets.network import NetworkProgram, network_program
 from lossc.runtime.compiled import load_source
 from lossc.runtime.data import generator
@@ -59,6 +59,11 @@ class Symbolic(LossRepresentation):
         noise = torch.randn(self.size, generator=generator(seed, "phi"), dtype=torch.float64)
         centre = torch.ones(self.size, dtype=torch.float64) if self.start is None else torch.tensor(self.start).double()
         return centre + self.spread * noise
+
+    @cached_property
+    def edges(self) -> tuple[int | None, ...]:
+        """For every node of the original tree, in prefix order, which coefficient the edge above it has."""
+        return edge_coefficients(self.original, self.network, output=self.output)
 
     def describe(self, phi: Tensor) -> str:
         """The formula, its numbers rounded for reading."""

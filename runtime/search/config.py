@@ -12,9 +12,15 @@ from lossc.runtime.meta.config import checked, of_preset
 class SearchConfig(BaseModel):
     """How losses are searched for (thesis, algorithm 1; public code in public-2022 and public-2023).
 
-    method         evomal (GP with coefficients learned), gp-lfl (without), random (the control at equal budget), aged
-                   (regularised evolution)
-    population, generations   of algorithm 1; the budget of every method is their product, in losses
+    method         evomal (GP with coefficients learned), gp-lfl (without), glo (GP, then CMA-ES on the best), aged
+                   (regularised evolution with coefficients learned), random (the control)
+    population, generations   of algorithm 1; a search ends after so many generations of so many members
+    fill           a generation has as many losses that are trained or kept; what the filters reject, or was seen
+                   before, takes no place. Without it everything that is bred does, as in the thesis
+    trainings      a search ends as soon as so many losses were trained, if that is sooner (0: it does not)
+    patience       a search ends after so many losses without a new best (0: it does not)
+    schedule       of the GP methods: "generations"; "steady": bred from the last `population` but `window` losses;
+                   "islands": so many populations that take turns, the best of one goes to the next now and then
     crossover, mutation, elitism   rates; what is left reproduces. Elites are kept as they are
     tournament     losses that compete to be a parent; `parsimony` breaks ties by size (1: not, 2: always the smaller)
     functions      names of operators, or "thesis" or "public" for the whole of Table 3.1
@@ -23,19 +29,35 @@ class SearchConfig(BaseModel):
     redraw         draw again what was seen before, so often
     order          "first": filters, learning, filters again; "thesis": learning, then filters
     equivalence    losses of one gradient are trained once: "signed", "norms" (eq. 3.13), or "off"
-    reject_steps, reject_rate, reject_least   of the rejection protocol
+    curves         of a classification loss, reject what has its minimum nowhere near an end or turns often (NLFS)
+    reject_steps, reject_rate, reject_least   of the rejection protocol (eq. 3.11, 3.12)
     audit          share of early rejects that go on all the same, to know how often that is wrong
     meta_steps, inner_steps, meta_lr, query, output   of learning the coefficients (`MetaConfig`)
+    inherit        learning starts from the parents' coefficients where the child shares their edges
     fitness_steps  training steps of a fitness (S_testing)
+    rung           after this share of them, what is no better than an untrained model is given up (0: nothing is)
+    fitness_seeds  trainings of a fitness, paired with those of the best so far: a loss that stays behind it by more
+                   than the share `race_margin` is given no more of them
+    folds          the validation part is halved: one half is for the fitness, the other for judging the best again
     rerank, rerank_seeds, rerank_steps   the best so many are judged again with other seeds and more steps
+    tune, tune_steps, tune_population, tune_sigma   glo: the best so many, and generations of CMA-ES for each
+    control        random search is run beside, with as many trainings
+    test_seeds     trainings of the comparison on the test part
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     preset: str = "quick"
-    method: Literal["evomal", "gp-lfl", "random", "aged"] = "evomal"
+    method: Literal["evomal", "gp-lfl", "glo", "aged", "random"] = "evomal"
     population: int = Field(default=25, ge=2, le=100_000)
     generations: int = Field(default=50, ge=1, le=1_000_000)
+    fill: bool = True
+    trainings: int = Field(default=0, ge=0)
+    patience: int = Field(default=0, ge=0)
+    schedule: Literal["generations", "steady", "islands"] = "generations"
+    islands: int = Field(default=4, ge=1, le=1000)
+    migrate_every: int = Field(default=5, ge=1)
+    window: int = Field(default=16, ge=1)
     crossover: float = Field(default=0.7, ge=0, le=1)
     mutation: float = Field(default=0.25, ge=0, le=1)
     elitism: float = Field(default=0.05, ge=0, le=0.5)
@@ -52,51 +74,85 @@ class SearchConfig(BaseModel):
     redraw: int = Field(default=20, ge=0, le=1000)
     order: Literal["first", "thesis"] = "first"
     equivalence: Literal["signed", "norms", "off"] = "signed"
+    curves: bool = True
     reject_steps: int = Field(default=1000, ge=0)
     reject_rate: float = Field(default=0.01, gt=0)
     reject_least: float = 0.0
     reject_rows: int = Field(default=100, ge=1)
-    audit: float = Field(default=0.0, ge=0, le=1)
+    audit: float = Field(default=0.05, ge=0, le=1)
     meta_steps: int = Field(default=250, ge=0)
     inner_steps: int = Field(default=1, ge=1)
     meta_lr: float = Field(default=1e-3, gt=0)
     query: Literal["same", "train", "valid"] = "same"
     output: Literal["identity", "softplus", "smooth-leaky-relu"] = "softplus"
+    inherit: bool = True
     fitness_steps: int = Field(default=500, ge=1)
-    rerank: int = Field(default=5, ge=0)
-    rerank_seeds: int = Field(default=2, ge=1)
+    rung: float = Field(default=0.25, ge=0, lt=1)
+    fitness_seeds: int = Field(default=1, ge=1, le=100)
+    race_margin: float = Field(default=0.1, ge=0)
+    folds: bool = True
+    rerank: int = Field(default=5, ge=0, le=1000)
+    rerank_seeds: int = Field(default=2, ge=1, le=100)
     rerank_steps: int = Field(default=1000, ge=1)
-    window: int = Field(default=8, ge=1)
+    tune: int = Field(default=3, ge=1, le=100)
+    tune_steps: int = Field(default=10, ge=1)
+    tune_population: int = Field(default=10, ge=4)
+    tune_sigma: float = Field(default=0.3, gt=0)
+    control: bool = True
+    test_seeds: int = Field(default=5, ge=0, le=100)
     seed: int = Field(default=0, ge=0, le=2**31 - 1)
 
     @property
     def budget(self) -> int:
-        """Losses in all."""
+        """Members of all generations."""
         return self.population * self.generations
 
 
+_REPRODUCTION: dict[str, Any] = {
+    "fill": False, "priors": False, "redraw": 0, "order": "thesis", "curves": False, "audit": 0.0, "inherit": False,
+    "rung": 0.0, "folds": False, "rerank": 0, "max_nodes": 900,
+}  # fmt: skip
+"""What the thesis and its code do not have."""
+
 PRESETS: dict[str, dict[str, Any]] = {
     "quick": {
-        "population": 20, "generations": 10, "reject_steps": 300, "meta_steps": 100, "fitness_steps": 200,
-        "max_nodes": 30, "rerank_steps": 500,
+        "population": 20,
+        "generations": 10,
+        "reject_steps": 300,
+        "meta_steps": 100,
+        "fitness_steps": 200,
+        "max_nodes": 30,
+        "rerank_steps": 500,
     },
     "robust": {
-        "method": "aged", "population": 25, "generations": 40, "parsimony": 1.4, "max_nodes": 30, "audit": 0.05,
-        "fitness_steps": 500, "rerank": 10, "rerank_seeds": 5,
+        "method": "aged",
+        "population": 25,
+        "generations": 40,
+        "parsimony": 1.4,
+        "max_nodes": 30,
+        "fitness_steps": 500,
+        "fitness_seeds": 3,
+        "rerank": 10,
+        "rerank_seeds": 5,
     },
-    "thesis": {
-        "priors": False, "redraw": 0, "order": "thesis", "equivalence": "norms", "audit": 0.0, "rerank": 0,
-        "max_nodes": 900,
-    },
+    "thesis": {**_REPRODUCTION, "equivalence": "norms"},
     "public-2022": {
-        "priors": False, "redraw": 0, "order": "thesis", "equivalence": "norms", "functions": "public",
-        "output": "identity", "elitism": 0.0, "reject_least": 0.6, "rerank": 0, "max_nodes": 900,
+        **_REPRODUCTION,
+        "equivalence": "norms",
+        "functions": "public",
+        "output": "identity",
+        "elitism": 0.0,
+        "reject_least": 0.6,
     },
     "public-2023": {
-        "priors": False, "redraw": 0, "order": "thesis", "equivalence": "off", "functions": "public",
-        "output": "identity", "elitism": 0.0, "query": "valid", "rerank": 0, "max_nodes": 900,
+        **_REPRODUCTION,
+        "equivalence": "off",
+        "functions": "public",
+        "output": "identity",
+        "elitism": 0.0,
+        "query": "valid",
     },
-}  # fmt: skip
+}
 """`quick` takes minutes on two cores; `robust` is what the measurements speak for; the others reproduce."""
 
 

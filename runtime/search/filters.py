@@ -69,18 +69,19 @@ def norms(found: Tensor, outputs: Tensor) -> Tensor:
     return size
 
 
-def equivalent(first: Sequence[float], second: Sequence[float], digits: int = 2) -> bool:
-    """Whether two gradients agree to so many significant digits in every entry, with a tolerance of half a digit.
+TOLERANCE = 0.05
+"""Half a unit in the second significant digit: relative to the larger of two numbers."""
+
+
+def equivalent(first: Sequence[float], second: Sequence[float]) -> bool:
+    """Whether two gradients agree to two significant digits in every entry.
 
     Compared with a tolerance rather than rounded to a key: an entry next to the edge between two roundings would
     otherwise tell equal losses apart, and do so differently on different machines.
     """
     if len(first) != len(second):
         return False
-    return all(
-        math.isclose(a, b, rel_tol=0.5 * 10.0 ** (1 - digits), abs_tol=1e-12)
-        for a, b in zip(first, second, strict=True)
-    )
+    return all(math.isclose(a, b, rel_tol=TOLERANCE, abs_tol=1e-12) for a, b in zip(first, second, strict=True))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,11 @@
 """Who is bred from whom: the thesis's generations, regularised evolution, and random search, as functions of tickets.
 
 A ticket is the number of a loss in the order of the search. What ticket t is bred from are the outcomes of tickets
-before a bound that t alone determines, and the random stream of (seed, t). So it does not matter which worker finishes
-when: the same search with any number of workers, and after any interruption.
+before a bound, and the random stream of (seed, t); the bound follows from what was decided of earlier tickets. So it
+does not matter which worker finishes when: the same search with any number of workers, and after any interruption.
+
+The members of a population are the losses that are trained, and those that are kept. What the filters reject and what
+was seen before costs next to nothing and takes nobody's place; in the thesis, and its code, it does (`fill`).
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import islice
 from random import Random
 from typing import Any
 
@@ -36,6 +40,8 @@ class Individual:
     """A loss of the search.
 
     ticket     its number; `parents` are the tickets that it was bred from, by `operator`
+    bound      the tickets before this one are those that it may know of
+    member     whether it is one of a population; None as long as that is not decided
     outcome    what came of it; None while it is in flight
     fitness    DEAP's, invalid for a loss that was rejected or failed: it never becomes a parent by merit
     """
@@ -44,7 +50,9 @@ class Individual:
     expr: Expr
     operator: str
     parents: tuple[int, ...] = ()
+    bound: int = 0
     same_as: int | None = None
+    member: bool | None = None
     outcome: dict[str, Any] | None = None
     fitness: Fitness = field(default_factory=Fitness)
 
@@ -64,9 +72,47 @@ def primitives_of(config: SearchConfig) -> Primitives:
     return PUBLIC if config.functions == "public" else chosen(config.functions)
 
 
+@dataclass(eq=False)
+class Past:
+    """The losses that were bred, and where generations begin: one does once the one before it has all its members.
+
+    A generation ends too after `most` tickets, should nothing new be found.
+    """
+
+    size: int
+    most: int
+    individuals: list[Individual] = field(default_factory=list)
+    starts: list[int] = field(default_factory=lambda: [0])
+    decided: int = 0
+    members: int = 0
+
+    def decide(self, member: bool) -> None:
+        """What the first undecided ticket is."""
+        self.individuals[self.decided].member = member
+        self.decided += 1
+        self.members += member
+        if self.members == self.size or self.decided - self.starts[-1] == self.most:
+            self.starts.append(self.decided)
+            self.members = 0
+
+    @property
+    def certain(self) -> bool:
+        """Whether the next ticket is of the last generation begun, whatever comes of those that are undecided."""
+        flying = len(self.individuals) - self.decided
+        return self.members + flying < self.size and len(self.individuals) - self.starts[-1] < self.most
+
+    def generation(self, number: int) -> list[Individual]:
+        """The members of a generation that is complete."""
+        return [i for i in self.individuals[self.starts[number] : self.starts[number + 1]] if i.member]
+
+    def youngest(self, bound: int, count: int, *, valid: bool = False) -> list[Individual]:
+        """The last so many members before a ticket, in order; with `valid`, only those with a fitness."""
+        back = (self.individuals[i] for i in range(bound - 1, -1, -1))
+        return list(islice((i for i in back if i.member and (i.fitness.valid or not valid)), count))[::-1]
+
+
 class Strategy(ABC):
-    """A way to breed. `known` are the individuals of all tickets before this one, in order; those before `bound` have
-    outcomes, and nothing may depend on the outcomes of the others."""
+    """A way to breed the next ticket. Nothing may depend on outcomes of tickets that are not before `bound`."""
 
     def __init__(self, config: SearchConfig, seeds: Sequence[Expr] = ()) -> None:
         self.config, self.seeds = config, tuple(seeds)
@@ -76,12 +122,12 @@ class Strategy(ABC):
         self.how = Variation(self.primitives, limits, priors, tries=20 if config.priors else 1)
 
     @abstractmethod
-    def bound(self, ticket: int) -> int:
-        """How many tickets must have outcomes before this one is bred."""
+    def bound(self, past: Past) -> int | None:
+        """How many tickets must be committed before the next one is bred; None: that is not known yet."""
 
     @abstractmethod
-    def breed(self, ticket: int, known: Sequence[Individual], rng: Random) -> Individual:
-        """The loss of a ticket."""
+    def breed(self, past: Past, rng: Random) -> Individual:
+        """The loss of the next ticket."""
 
     def stream(self, ticket: int, attempt: int = 0) -> Random:
         """The random stream of a ticket: by address, so that nothing is consumed in the order of completion."""
@@ -131,32 +177,48 @@ def deap_randomness(rng: Random) -> Iterator[None]:
 class RandomSearch(Strategy):
     """Every loss is new: the control that every search has to beat at the same budget."""
 
-    def bound(self, ticket: int) -> int:
-        """Nothing is waited for."""
-        return 0
+    def bound(self, past: Past) -> int:
+        """So far back that no worker waits, and there is a best to race against."""
+        return max(0, len(past.individuals) - max(self.config.window, 2 * self.config.population))
 
-    def breed(self, ticket: int, known: Sequence[Individual], rng: Random) -> Individual:
+    def breed(self, past: Past, rng: Random) -> Individual:
         """A random loss."""
-        return self.initial(ticket, rng)
+        return self.initial(len(past.individuals), rng)
 
 
-class Generational(Strategy):
-    """The thesis's genetic programming (algorithm 1), with elites that are really kept."""
+class Genetic(Strategy):
+    """The thesis's genetic programming (algorithm 1), with elites that are really kept.
 
-    def bound(self, ticket: int) -> int:
-        """The whole generation before."""
-        return ticket // self.config.population * self.config.population
+    A generation is bred from one before it, the pool. The schedules differ in which: the last one; with islands, the
+    last of that island, generations being of each in turn; in the steady state, the last `population` members before a
+    fixed lag, so that no worker ever waits for a generation to end.
+    """
 
-    def breed(self, ticket: int, known: Sequence[Individual], rng: Random) -> Individual:
-        """An elite, or crossover, mutation or reproduction of tournament winners."""
-        c, size = self.config, self.config.population
-        generation, slot = divmod(ticket, size)
-        if generation == 0:
+    def bound(self, past: Past) -> int | None:
+        """The end of the pool."""
+        if self.config.schedule == "steady":
+            return max(0, len(past.individuals) - self.config.window + 1)
+        here = self._pool(past)
+        return None if not past.certain else 0 if here < 0 else past.starts[here + 1]
+
+    def _pool(self, past: Past) -> int:
+        """The number of the generation that the pool is."""
+        return len(past.starts) - 1 - (self.config.islands if self.config.schedule == "islands" else 1)
+
+    def breed(self, past: Past, rng: Random) -> Individual:
+        """An elite, a migrant, or crossover, mutation or reproduction of tournament winners."""
+        c, ticket = self.config, len(past.individuals)
+        if c.schedule == "steady":
+            pool = past.youngest(self.bound(past) or 0, c.population)
+            pool, slot = pool if len(pool) == c.population else [], ticket % c.population
+        else:
+            pool = past.generation(self._pool(past)) if self._pool(past) >= 0 else []
+            slot = ticket - past.starts[-1]
+        if not pool:
             return self.initial(ticket, rng)
-        pool = known[(generation - 1) * size : generation * size]
-        elites = sorted(pool, key=lambda i: (i.value, len(i), i.ticket))[: round(c.elitism * size)]
-        if slot < len(elites) and elites[slot].fitness.valid:
-            return Individual(ticket, elites[slot].expr, "elite", (elites[slot].ticket,))
+        kept = [(i, "elite") for i in ranked(pool)[: round(c.elitism * c.population)]] + self._migrants(past)
+        if slot < len(kept) and kept[slot][0].fitness.valid:
+            return Individual(ticket, kept[slot][0].expr, kept[slot][1], (kept[slot][0].ticket,))
         first = self.parent(pool, rng)
         draw = rng.random()
         if draw < c.crossover:
@@ -168,24 +230,39 @@ class Generational(Strategy):
             return Individual(ticket, self.repaired(child, rng), "mutation", (first.ticket,))
         return Individual(ticket, first.expr, "reproduction", (first.ticket,))
 
+    def _migrants(self, past: Past) -> list[tuple[Individual, str]]:
+        """Every few generations of an island, the best of the last generation of the island before it."""
+        c, here = self.config, self._pool(past) - 1
+        if (
+            c.schedule != "islands"
+            or c.islands < 2
+            or here < 0
+            or (len(past.starts) - 1) // c.islands % c.migrate_every
+        ):
+            return []
+        return [(i, "migrant") for i in ranked(past.generation(here))[:1]]
+
+
+def ranked(pool: Sequence[Individual]) -> list[Individual]:
+    """Best first: by fitness, size, ticket."""
+    return sorted(pool, key=lambda i: (i.value, len(i), i.ticket))
+
 
 class Aged(Strategy):
     """Regularised evolution (Real et al. 2019): the oldest dies, the winner of a tournament is mutated by a mix.
 
-    Ticket t is bred from what is known of the tickets up to t - window, so that as many workers are kept busy.
+    A ticket is bred from what is known of those before the last `window`, so that as many workers are kept busy.
     """
 
-    def bound(self, ticket: int) -> int:
+    def bound(self, past: Past) -> int:
         """All but the last `window` tickets."""
-        return 0 if ticket < self.config.population else ticket - self.config.window + 1
+        return max(0, len(past.individuals) - self.config.window + 1)
 
-    def breed(self, ticket: int, known: Sequence[Individual], rng: Random) -> Individual:
+    def breed(self, past: Past, rng: Random) -> Individual:
         """A mutation, or now and then a mild crossover, of a winner among the youngest."""
-        c = self.config
-        if ticket < c.population:
-            return self.initial(ticket, rng)
-        alive = [i for i in known[: self.bound(ticket)] if i.fitness.valid][-c.population :]
-        if not alive:
+        c, ticket = self.config, len(past.individuals)
+        alive = past.youngest(self.bound(past), c.population, valid=True)
+        if len(alive) < min(c.population, max(2, ticket // 2)):
             return self.initial(ticket, rng)
         first = self.parent(alive, rng)
         if rng.random() < 0.2:
@@ -196,6 +273,9 @@ class Aged(Strategy):
         return Individual(ticket, child, name, (first.ticket,))
 
 
+KEPT = frozenset({"elite", "migrant", "reproduction", "seed"})
+"""Operators whose losses are members though they were seen: they are kept on purpose, and not drawn again."""
+
 STRATEGIES: dict[str, type[Strategy]] = {
-    "evomal": Generational, "gp-lfl": Generational, "random": RandomSearch, "aged": Aged,
+    "evomal": Genetic, "gp-lfl": Genetic, "glo": Genetic, "random": RandomSearch, "aged": Aged,
 }  # fmt: skip

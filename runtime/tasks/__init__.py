@@ -27,11 +27,12 @@ from lossc.runtime.tasks.base import (
 from lossc.runtime.tasks.own import load_task, make_task, task_file, task_of
 from lossc.runtime.tasks.recipes import TASKS, Recipe, Size
 from lossc.runtime.tasks.sine import TRAINING, Sines, TaskFamily, sine
+from lossc.runtime.tasks.spec import TaskSpec
 
 __all__ = [
     "ERROR_RATE", "MSE", "MSE_RANGE", "MSE_RAW", "SGD", "TASKS", "Augment", "CropFlip", "Metric", "ModelFactory",
-    "Recipe", "Sines", "Size", "Task", "TaskFamily", "error_rate", "get_task", "get_tasks", "load_task", "make_task",
-    "task_file",
+    "Recipe", "Sines", "Size", "Task", "TaskFamily", "TaskSpec", "error_rate", "get_task", "get_tasks", "load_task",
+    "make_task", "task_file",
 ]  # fmt: skip
 
 SINE = "sine"

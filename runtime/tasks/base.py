@@ -82,6 +82,7 @@ class Task:
     target_scale    how regression targets are scaled: "standard", "minmax" or "raw"
     augment         what is done to the inputs of a training batch, or None
     curve_rows      points of a learning curve between start and end see so many validation rows; 0: all
+    dealt           the parts, where they are the same whatever the seed; None: every seed deals its own
 
     Models give [n, 1] for regression (as are the targets) and logits [n, C] for classification (targets: indices [n]).
     """
@@ -100,6 +101,7 @@ class Task:
     target_scale: str = STANDARD
     augment: Augment | None = None
     curve_rows: int = 0
+    dealt: Callable[[torch.dtype], Split] | None = None
 
     @property
     def kind(self) -> str:
@@ -108,6 +110,8 @@ class Task:
 
     def split(self, seed: int, dtype: torch.dtype = torch.float32) -> Split:
         """The parts of the data for this seed, the same for every loss."""
+        if self.dealt is not None:
+            return self.dealt(dtype)
         return split(self.data, seed, dtype, how=self.dealing, target_scale=self.target_scale)
 
     def augmented(self, x: Tensor, seed: int, step: int) -> Tensor:

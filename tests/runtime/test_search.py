@@ -1,16 +1,10 @@
-"""Searches: the same with any number of workers, engine and interruption; what is decided, and why."""
+"""Searches: the same with any engine, number of workers and interruption; what is decided, and why."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Iterator, Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,21 +13,23 @@ import pytest
 import lossc
 from lossc.compiler.errors import LosscError, UsageError
 from lossc.compiler.ir import F, Y, node
-from lossc.runtime import runs
-from lossc.runtime.search.candidate import FAILED, OK, REJECTED, Bench, run_job
+from lossc.runtime.search.bench import Bench
+from lossc.runtime.search.callbacks import Callback
+from lossc.runtime.search.candidate import FAILED, OK, REJECTED, run_job
 from lossc.runtime.search.config import PRESETS, SearchConfig, make_search_config
-from lossc.runtime.search.engines import Evaluator, Processes, Serial
-from lossc.runtime.search.folder import front, known_outcomes
-from lossc.runtime.search.loop import SAME_FORMULA, SAME_GRADIENT, Search, run_search
-from lossc.runtime.search.session import search
-from lossc.runtime.search.strategies import Generational, Individual
-from lossc.runtime.tasks import Task, get_task
-from tests.cli.support import environment
+from lossc.runtime.search.evaluators import Evaluator, Serial
+from lossc.runtime.search.loop import SAME_FORMULA, SAME_GRADIENT, Search, run_searches
+from lossc.runtime.search.session import SearchResult, search
+from lossc.runtime.search.setup import make_searches
+from lossc.runtime.search.strategies import Genetic, Individual
+from lossc.runtime.tasks import Task, TaskSpec, get_task
 
-SMALL = {
+SPEC = TaskSpec("diabetes", batch_size=16)
+SMALL: dict[str, Any] = {
     "population": 6, "generations": 3, "fitness_steps": 10, "meta_steps": 4, "reject_steps": 30, "reject_rows": 20,
-    "rerank": 2, "rerank_steps": 10,
+    "rerank": 2, "rerank_steps": 10, "test_seeds": 2, "window": 4,
 }  # fmt: skip
+METHODS = ("evomal", "gp-lfl", "glo", "aged", "random")
 
 
 def small(**changes: Any) -> SearchConfig:
@@ -42,7 +38,7 @@ def small(**changes: Any) -> SearchConfig:
 
 
 def diabetes() -> Task:
-    """The task; importable by worker processes."""
+    """The task."""
     return get_task("diabetes", batch_size=16)
 
 
@@ -51,21 +47,37 @@ def bench(config: SearchConfig) -> Bench:
     return Bench(diabetes(), config)
 
 
-def digest(state: Search) -> str:
+def serial(config: SearchConfig) -> Serial:
+    """In this process."""
+    here = bench(config)
+    return Serial(lambda job: run_job(here, job))
+
+
+def digest(*searches: Search | None) -> str:
     """Population and archive as one number."""
     rows = [
-        (i.ticket, i.expr.digest.hex(), repr(i.value), i.operator, i.parents, i.same_as, i.outcome and i.outcome["why"])
-        for i in state.individuals
-    ]
-    return hashlib.sha256(repr((rows, sorted(state.counts.items()))).encode()).hexdigest()
+        (i.ticket, i.expr.digest.hex(), repr(i.value), i.operator, i.parents, i.same_as, i.member,
+         i.outcome and (i.outcome["why"], i.outcome.get("phi")))
+        for s in searches if s is not None for i in s.population
+    ]  # fmt: skip
+    counts = [sorted(s.counts.items()) for s in searches if s is not None]
+    return hashlib.sha256(repr((rows, counts)).encode()).hexdigest()
 
 
-def whole(config: SearchConfig, engine: Evaluator) -> Search:
-    """A search to its end."""
-    state = Search(config, ("real", "real"))
-    with engine:
-        run_search(state, engine)
-    return state
+def digest_of(found: SearchResult) -> str:
+    """Both searches, the finalists and the table of the end."""
+    assert found.finals is not None
+    finals = [(f.individual.ticket, f.phi, f.again) for fs in found.finals.finalists.values() for f in fs]
+    table = [(r.name, r.values) for r in found.finals.table]
+    return hashlib.sha256(repr((digest(found.search, found.control), finals, table)).encode()).hexdigest()
+
+
+def whole(config: SearchConfig, engine: Evaluator | None = None, seeds: tuple[Any, ...] = ()) -> list[Search]:
+    """A search and its control to their ends."""
+    searches = make_searches(config, ("real", "real"), seeds)
+    with engine or serial(config) as here:
+        run_searches(searches, here)
+    return searches
 
 
 class Scrambled(Evaluator):
@@ -76,194 +88,115 @@ class Scrambled(Evaluator):
     def __init__(self, config: SearchConfig) -> None:
         self.bench, self.jobs = bench(config), []  # type: ignore[var-annotated]
 
-    def submit(self, ticket: int, job: Mapping[str, Any]) -> None:
-        self.jobs.append((ticket, job))
+    @property
+    def running(self) -> int:
+        return len(self.jobs)
 
-    def completed(self) -> Iterator[tuple[int, dict[str, Any]]]:
+    def submit(self, key: str, job: Mapping[str, Any]) -> None:
+        self.jobs.append((key, job))
+
+    def completed(self) -> Iterator[tuple[str, dict[str, Any]]]:
         if self.jobs:
-            ticket, job = self.jobs.pop(hash(len(self.jobs) * 7919) % len(self.jobs))
-            yield ticket, run_job(self.bench, job)
+            key, job = self.jobs.pop(len(self.jobs) * 7919 % 5 % len(self.jobs))
+            yield key, run_job(self.bench, job)
 
     def close(self) -> None:
         self.jobs.clear()
 
 
-@pytest.mark.parametrize("method", ["evomal", "aged", "gp-lfl", "random"])
-def test_one_search_whatever_the_engine(method: str) -> None:
-    """In this process, scrambled, and in two processes: one population, one archive."""
-    config = small(method=method)
+@pytest.mark.parametrize(
+    "changes",
+    [{"method": m} for m in METHODS]
+    + [{"schedule": "steady"}, {"schedule": "islands", "islands": 2, "population": 4, "generations": 6},
+       {"fitness_steps": 8, "fitness_seeds": 3, "race_margin": 0.0}, {"preset": "thesis"}],
+    ids=str,
+)  # fmt: skip
+def test_one_search_in_whatever_order_outcomes_come(changes: dict[str, Any]) -> None:
+    """One after the other, and many at once and scrambled: one population, one archive, also of the control."""
+    preset = changes.pop("preset", "quick")
+    config = make_search_config(preset, **{**SMALL, **changes})
 
-    engines: list[Evaluator] = [Serial(partial(bench, config)), Scrambled(config)]
-    engines += [Processes(partial(bench, config), 2)] if method in ("evomal", "aged") else []
-    found = [digest(whole(config, engine)) for engine in engines]
+    found = [digest(*whole(config, engine)) for engine in (serial(config), Scrambled(config))]
 
-    assert len(set(found)) == 1
-    assert digest(whole(small(method=method, seed=1), Serial(partial(bench, small(seed=1))))) != found[0]
-
-
-def test_a_worker_that_is_killed_changes_nothing() -> None:
-    """SIGKILL of a worker in the middle: its job is done again, and the search is the same."""
-    config = small()
-    engine = Processes(partial(bench, config), 2)
-    state, killed = Search(config, ("real", "real")), []
-
-    def kill(search: Search, individual: Individual) -> None:
-        if individual.ticket == 5 and not killed:
-            killed.append(engine.workers[0].process.pid)
-            os.kill(killed[0], signal.SIGKILL)
-
-    with engine:
-        run_search(state, engine, told=kill)
-
-    assert killed and digest(state) == digest(whole(config, Serial(partial(bench, config))))
+    assert found[0] == found[1]
+    assert digest(*whole(config.model_copy(update={"seed": 1}))) != found[0]
 
 
-def poisoned(config: SearchConfig) -> Bench:
-    """A bench whose every job kills the process."""
+def test_a_generation_is_filled_with_losses_that_are_trained() -> None:
+    """What the filters reject takes no place; with `fill` off it does, as in the thesis."""
+    ours, control = whole(small())
+    theirs = whole(make_search_config("thesis", **{**SMALL, "generations": 2, "control": False}))[0]
 
-    class Poison(Bench):
-        def family(self, loss: Any) -> Any:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    return Poison(diabetes(), config)
-
-
-def stuck(config: SearchConfig) -> Bench:
-    """A bench whose every job hangs."""
-
-    class Stuck(Bench):
-        def family(self, loss: Any) -> Any:
-            time.sleep(600)
-
-    return Stuck(diabetes(), config)
+    for start, end in zip(ours.past.starts[:-1], ours.past.starts[1:], strict=True):
+        assert sum(bool(i.member) for i in ours.individuals[start:end]) == 6
+    assert ours.members == 18 < ours.committed
+    assert theirs.past.starts == [0, 6, 12] and theirs.committed == 12
+    assert control.trainings == ours.trainings
 
 
-@pytest.mark.parametrize(("make", "says"), [(poisoned, "died"), (stuck, "no outcome")])
-def test_poison_and_hanging_jobs_are_outcomes(make: Any, says: str) -> None:
-    """A loss that kills its worker, or hangs, has failed; the search goes on to its end."""
-    config = small(population=2, generations=1)
+def test_filters_do_not_make_a_search_wait_for_ever() -> None:
+    """If nothing passes, a generation ends after twenty times as many losses, and the search after all of them."""
+    state = whole(small(population=2, generations=2, reject_least=1e9, audit=0.0, control=False))[0]
 
-    state = whole(config, Processes(partial(make, config), 1, deadline=4.0))
-
-    assert state.over
-    first = state.individuals[0].outcome
-    assert first is not None and first["status"] == FAILED and says in first["why"]
-
-
-def test_workers_end_with_their_parent(tmp_path: Path) -> None:
-    """After kill -9 of the driver no worker is left within a few seconds."""
-    code = (
-        "import sys, time\nfrom functools import partial\n"
-        "from lossc.runtime.search.engines import Processes\n"
-        "from lossc.runtime.search.session import _bench\n"
-        "from lossc.runtime.search.config import make_search_config\n"
-        "from lossc.runtime.tasks import get_task\n"
-        "if __name__ == '__main__':\n"
-        "    pool = Processes(partial(_bench, partial(get_task, 'diabetes'), make_search_config()), 2)\n"
-        "    print(*[w.process.pid for w in pool.workers], flush=True)\n    time.sleep(100)\n"
-    )
-    script = tmp_path / "driver.py"
-    script.write_text(code)
-    driver = subprocess.Popen([sys.executable, str(script)], env=environment(), stdout=subprocess.PIPE, text=True)
-    assert driver.stdout is not None
-    workers = [int(p) for p in driver.stdout.readline().split()]
-    driver.kill()
-    driver.wait()
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline and any(_alive(p) for p in workers):
-        time.sleep(0.2)
-    assert len(workers) == 2 and not any(_alive(p) for p in workers)
-
-
-def _alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z"
-    except OSError:
-        return False
-
-
-def test_a_search_that_is_killed_resumes_to_the_same(tmp_path: Path) -> None:
-    """Cut off after any number of journalled jobs, with a torn last line, on another engine: the same search."""
-    config = small()
-    reference = search(diabetes, run=tmp_path / "a", **SMALL)
-    lines = (tmp_path / "a" / runs.PROGRESS).read_text().splitlines(keepends=True)
-
-    for kept, workers in ((0, 1), (7, 2)):
-        broken = tmp_path / f"b{kept}"
-        broken.mkdir()
-        (broken / runs.CONFIG).write_text((tmp_path / "a" / runs.CONFIG).read_text())
-        (broken / runs.PROGRESS).write_text("".join(lines[:kept]) + '{"step": 0, "ticket": 3, "sta')
-        found = search(diabetes, run=broken, resume=True, workers=workers, **SMALL)
-        assert digest(found.search) == digest(reference.search)
-        assert [f.formula for f in found.best] == [f.formula for f in reference.best]
-        assert known_outcomes(broken).keys() == known_outcomes(tmp_path / "a").keys()
-    assert config.budget == reference.committed == 18
-
-
-def test_ctrl_c_finishes_what_is_in_flight(tmp_path: Path) -> None:
-    """Asked to stop, a search keeps what it has; resumed, it ends as if it had not been."""
-    seen: list[int] = []
-
-    def told(state: Search, individual: Individual) -> None:
-        seen.append(individual.ticket)
-
-    part = search(diabetes, run=tmp_path / "a", told=told, stop=lambda: len(seen) >= 6, **SMALL)
-    again = search(diabetes, run=tmp_path / "a", resume=True, **SMALL)
-
-    assert part.stopped and 6 <= part.committed < 18 and not again.stopped
-    assert digest(again.search) == digest(search(diabetes, **SMALL).search)
-
-
-def test_tables_are_readable(tmp_path: Path) -> None:
-    """front.csv is a front, hall_of_fame.json holds the losses so that they can be used."""
-    found = search(diabetes, run=tmp_path / "a", **SMALL)
-
-    rows = (tmp_path / "a" / "front.csv").read_text().splitlines()
-    fame = json.loads((tmp_path / "a" / "hall_of_fame.json").read_text())
-    sizes = [len(i) for i in front(found.search)]
-    assert rows[0].startswith("fitness,size") and len(rows) == 1 + len(sizes)
-    assert sizes == sorted(sizes, reverse=True) and len(set(sizes)) == len(sizes)
-    assert fame["committed"] == 18 and fame["best"][0]["fitness"] == found.search.best[0].value
-    module = found.best[0].loss.to_torch()
-    assert module is not None
+    assert state.over and not state.trainings and state.committed == 80
+    assert state.past.starts == [0, 40, 80] and not state.best
 
 
 def test_elites_are_kept() -> None:
     """The best of a generation is in the next one, unchanged, without being judged again."""
-    config = small(population=10, generations=2, elitism=0.1)
-    state = whole(config, Serial(partial(bench, config)))
+    state = whole(small(population=10, generations=2, elitism=0.1, control=False))[0]
 
-    first = min(state.individuals[:10], key=lambda i: (i.value, len(i), i.ticket))
-    kept = [i for i in state.individuals[10:] if i.operator == "elite"]
-    if first.fitness.valid:
-        assert [i.expr for i in kept] == [first.expr]
-        assert kept[0].same_as == first.ticket and kept[0].value == first.value
+    pool = state.past.generation(0)
+    first = min(pool, key=lambda i: (i.value, len(i), i.ticket))
+    kept = [i for i in state.population if i.operator == "elite"]
+    assert [i.expr for i in kept] == [first.expr]
+    assert kept[0].same_as == first.ticket and kept[0].value == first.value
+
+
+def test_islands_exchange_their_best() -> None:
+    """A generation is bred from the last one of its own island; now and then a migrant comes from the one before."""
+    config = small(schedule="islands", islands=2, population=4, generations=8, migrate_every=2, control=False)
+    state = whole(config)[0]
+
+    starts = state.past.starts
+    seen = 0
+    for number in range(2, 8):
+        for here in state.individuals[starts[number] : starts[number + 1]]:
+            for parent in here.parents:
+                home = max(g for g, s in enumerate(starts) if s <= parent)
+                assert number - home == (3 if here.operator == "migrant" else 2)
+                seen += here.operator == "migrant"
+    assert seen
+
+
+def test_steady_state_breeds_from_what_is_far_enough_back() -> None:
+    """No parent is within the last `window` tickets."""
+    state = whole(small(schedule="steady", generations=5, control=False))[0]
+
+    bred = [i for i in state.population if i.parents]
+    assert bred and all(max(i.parents) <= i.ticket - 4 for i in bred)
 
 
 def test_what_is_known_is_not_judged_again() -> None:
     """The same formula written otherwise, and another formula of the same gradient, take the first one's outcome."""
     texts = ("(y - f)^2", "square(f - y)", "f^2 - 2*y*f + y^2", "abs(y - f)")
     seeds = tuple(lossc.parse(t).body for t in texts)
-    config = small(population=4, generations=1, redraw=0)
-    state = Search(config, ("real", "real"), seeds)
-    with Serial(partial(bench, config)) as engine:
-        run_search(state, engine)
+    state = whole(small(population=4, generations=1, redraw=0, control=False), seeds=seeds)[0]
 
-    assert [i.same_as for i in state.individuals] == [None, 0, 0, None]
-    assert state.counts == {OK: 2, SAME_FORMULA: 1, SAME_GRADIENT: 1}
+    assert [i.same_as for i in state.population[:4]] == [None, 0, 0, None]
+    assert state.counts[SAME_FORMULA] == 1 and state.counts[SAME_GRADIENT] == 1
     assert state.individuals[1].value == state.individuals[0].value
 
 
 def test_early_rejects_are_audited() -> None:
     """With an audit of 1 every early reject with a gradient is looked into: what it comes to is known."""
-    config = small(population=6, generations=1, audit=1.0)
+    config = small(population=6, generations=1, audit=1.0, control=False)
     seeds = (lossc.parse("-(y - f)^2").body, lossc.parse("(y - f)^2").body)
-    state = Search(config, ("real", "real"), seeds)
-    with Serial(partial(bench, config)) as engine:
-        run_search(state, engine)
+    state = whole(config, seeds=seeds)[0]
 
     assert state.filtered[0]["status"] == REJECTED
-    assert "phi" in state.trained[0]
+    assert state.trained[0]["audited"] == "unpromising" and state.trained[0]["late"] == "unpromising"
+    assert "audited" not in state.trained[1]
 
 
 def test_outcomes_are_pure() -> None:
@@ -282,11 +215,66 @@ def test_presets_and_wrong_settings() -> None:
     """Every preset is whole; what cannot be is an error of the call."""
     for name in PRESETS:
         assert make_search_config(name).preset == name
-    assert isinstance(Generational(make_search_config("thesis")).how.limits.height, int)
+    assert isinstance(Genetic(make_search_config("thesis")).how.limits.height, int)
     for settings in ({"preset": "fast"}, {"population": 1}, {"method": "magic"}, {"crossover": 2.0}):
         with pytest.raises(UsageError) as caught:
             make_search_config(**settings)  # type: ignore[arg-type]
         assert caught.value.diagnostic.code == "L255"
     for seeds in (("logsumexp_c(f)",), ("y - g",), ("huber",)):
         with pytest.raises(LosscError):
-            search(diabetes, seeds=seeds, **SMALL)
+            search(SPEC, seeds=seeds, **SMALL)
+    with pytest.raises(UsageError) as caught:
+        search(diabetes(), workers=2, **SMALL)
+    assert "made in Python" in str(caught.value)
+
+
+def test_callbacks_hear_of_it_and_can_end_it(tmp_path: Path) -> None:
+    """Every commit, every new best, the end; one that says so ends the search, which can be gone on with."""
+
+    class Heard(Callback):
+        def __init__(self, most: int) -> None:
+            self.most, self.values, self.seen, self.ended = most, [], 0, False  # type: ignore[var-annotated]
+
+        def on_commit(self, search: Search, individual: Individual) -> bool:
+            self.seen += search.name == "search"
+            return self.seen >= self.most
+
+        def on_best(self, search: Search, individual: Individual) -> None:
+            self.values.append(individual.value)
+
+        def on_end(self, result: SearchResult) -> None:
+            self.ended = True
+
+    short, long = Heard(5), Heard(10**6)
+    part = search(SPEC, run=tmp_path / "a", callbacks=[short], **SMALL)
+    again = search(SPEC, run=tmp_path / "a", resume=True, callbacks=[long], **SMALL)
+
+    assert part.stopped and short.ended and part.committed < again.committed
+    assert long.values == sorted(long.values, reverse=True) and long.values[-1] == again.search.best[0].value
+    assert digest_of(again) == digest_of(search(SPEC, **SMALL))
+
+
+def test_patience_and_trainings_end_a_search() -> None:
+    """After so many losses without a new best; after so many trainings."""
+    patient = whole(small(generations=30, patience=15, control=False))[0]
+    cut = whole(small(trainings=4, control=False))[0]
+
+    assert patient.committed == patient.improved + 16 and patient.members < patient.config.budget
+    assert cut.trainings == 4 and cut.individuals[cut.committed - 1].outcome is not None
+
+
+def test_glo_tunes_its_best(tmp_path: Path) -> None:
+    """Nothing is learned while searching; CMA-ES then finds coefficients of the best that are no worse."""
+    found = search(
+        SPEC, run=tmp_path / "a", **{**SMALL, "method": "glo", "tune": 1, "tune_steps": 2, "tune_population": 4}
+    )
+
+    assert found.finals is not None
+    ours = found.finals.finalists["search"]
+    journal = [json.loads(line) for line in (tmp_path / "a" / "journal.jsonl").read_text().splitlines()]
+    tuned = [line["outcome"] for line in journal if line.get("stage") == "tune:search"]
+    before = found.search.best[0]
+    assert len(tuned) == 1 and all(abs(p - 1) < 0.01 for p in (before.outcome or {})["phi"])
+    first = next(f for f in ours if f.individual is before)
+    assert first.fitness == min(before.value, tuned[0]["fitness"])
+    assert (first.phi == tuple(tuned[0]["phi"])) == (tuned[0]["fitness"] < before.value)
