@@ -139,9 +139,10 @@ def table(recorded: Recorded, sizes: list[int]) -> str:
             print(workers, name, f"{used:.1%}", flush=True)
     times = [statistics.quantiles([o["seconds"] for o in s], n=20) for s in (filters, trains)]
     head = [
-        "Share of the workers' time that is worked (and trainings a second of the cluster). Task times of a quick search "
-        f"on Diabetes: filter median {times[0][9]:.3f} s (95 %: {times[0][18]:.3f}), training median {times[1][9]:.2f} s "
-        f"(95 %: {times[1][18]:.2f}); {accepted:.0%} of the losses are trained. 1,250 trainings, or 12 a worker.", "",
+        "Share of the workers' time that is worked (and trainings a second of the cluster). Task times of a quick "
+        f"search on Diabetes: filter median {times[0][9]:.3f} s (95 %: {times[0][18]:.3f}), training median "
+        f"{times[1][9]:.2f} s (95 %: {times[1][18]:.2f}); {accepted:.0%} of the losses are trained. 1,250 trainings, "
+        "or 12 a worker.", "",
         "| schedule | " + " | ".join(f"{n} workers" for n in sizes) + " |", "|---" * (len(sizes) + 1) + "|",
     ]  # fmt: skip
     return "\n".join([*head, *(f"| {name} | " + " | ".join(cells) + " |" for name, cells in rows.items())])
@@ -160,7 +161,8 @@ def main() -> None:
     text = table(Recorded.of(folder), args.sizes)
     print(text)
     if args.write:
-        put_section("search-clusters", "Search: simulated clusters", "python -m benchmarks.search_clusters --write", text)
+        command = "python -m benchmarks.search_clusters --write"
+        put_section("search-clusters", "Search: simulated clusters", command, text)
 
 
 if __name__ == "__main__":

@@ -89,7 +89,7 @@ def table(found: dict[Job, Run], trainings: int) -> str:
         rows = [
             f"**{task}**, {runs['random'][0].about['model']}, {len(seeds)} seeds, {trainings} trainings a search",
             "",
-            f"| method | best fitness ({metric}, validation) | test {metric} | better than random by | p | losses bred |",
+            f"| method | best fitness ({metric}) | test {metric} | better than random by | p | losses bred |",
             "|---|---|---|---|---|---|",
         ]
         base = Tested("random", tuple(_test(r) for r in runs["random"]))

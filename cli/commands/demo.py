@@ -1,13 +1,16 @@
-"""`lossc demo`: the whole way once, from three formulas of the thesis to trained models."""
+"""`lossc demo`: the whole way once, from three formulas of the thesis to trained models, and a search for a new one."""
 
 from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,6 +18,7 @@ from lossc.cli.context import Outcome, Session, begin
 from lossc.cli.formats import signature
 from lossc.cli.options import ForceOption, JsonOption, QuietOption
 from lossc.cli.output import write
+from lossc.cli.searching import concluded, searched
 from lossc.compiler.errors import LosscError, UsageError
 from lossc.compiler.loss import Loss
 
@@ -28,6 +32,8 @@ EXAMPLES = (
 LOSSES = {"pseudo_huber": "diabetes", "evomal_i": "diabetes", "evomal_a": "digits"}
 """What is compiled (thesis Table 1.1; rows i and a of Table 4.1), and the task that it is trained on."""
 SEEDS = 3
+SEARCH = {"population": 10, "generations": 4}
+"""The search at the end: a minute or so on two cores."""
 
 _OURS = re.compile(r"^lossc +\d\S*, canonical form [0-9a-f]{32}$", re.MULTILINE)
 """The last line of the header of every emitted file."""
@@ -50,7 +56,7 @@ def run(
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> Outcome:
-    """Compile three losses of the thesis, test the files, train a regressor and a classifier with them, and compare.
+    """Compile three losses of the thesis, test the files, train with them, compare; then search for a new loss.
 
     Files of an earlier demo are replaced; other files of the same name only with --force.
     """
@@ -64,8 +70,9 @@ def run(
         {"name": m.loss.name, "formula": str(m.loss), "simplified": m.simplified, "output": m.path, "self_test": t}
         for m, t in zip(made, tests, strict=True)
     ]
-    session.say(f"\nEach file needs torch alone: python {made[0].path}\n")
-    return Outcome({"losses": losses, "comparisons": [c.as_json() for c in comparisons]})
+    session.say(f"\nEach file needs torch alone: python {made[0].path}\n\n")
+    found = discovered(session, out)
+    return Outcome({"losses": losses, "comparisons": [c.as_json() for c in comparisons], "search": found})
 
 
 def make_folder(path: str) -> None:
@@ -124,3 +131,49 @@ def trained(session: Session, task_name: str, made: list[Emitted]) -> Comparison
     found = compared(session, task, losses, range(SEEDS))
     session.say("\n" + caption(task, SEEDS) + comparison_table(found) + remarks(found))
     return found
+
+
+def discovered(session: Session, out: str) -> Mapping[str, Any]:
+    """Search for a loss on Diabetes, and say where its report is. A search of an earlier demo is replaced."""
+    from lossc.runtime.search.config import make_search_config
+    from lossc.runtime.search.session import Where, run_session
+    from lossc.runtime.tasks import TaskSpec
+
+    folder = os.path.join(out, "search")
+    remove_run(folder)
+    session.say(
+        "A search for a loss on diabetes: genetic programming, coefficients learned by unrolled differentiation.\n"
+    )
+    asked = SimpleNamespace(output=None, force=False)
+    config, where = make_search_config("quick", **SEARCH), Where(workers=2)
+    result = searched(
+        session,
+        lambda shown, stop: run_session(TaskSpec("diabetes"), config, where, run=folder, callbacks=shown, stop=stop),
+    )
+    outcome = concluded(session, result, asked)
+    session.say(outcome.text)
+    session.say(
+        f"\nOpen {folder}/report.html in a browser; a longer search: lossc search --task diabetes --workers 2\n"
+    )
+    return outcome.data
+
+
+def remove_run(folder: str) -> None:
+    """Remove the search of an earlier demo, and nothing that is not one. Raises UsageError (L233, L234, L257)."""
+    from lossc.runtime.runs import is_locked
+    from lossc.runtime.search.folder import read_settings
+
+    if not os.path.lexists(folder):
+        return
+    try:
+        read_settings(folder)
+    except UsageError:
+        raise UsageError(
+            "L234", f"{folder} exists already, and is no search", hint="--out names another folder"
+        ) from None
+    if is_locked(folder):
+        raise UsageError("L257", f"another process works on {folder}")
+    try:
+        shutil.rmtree(folder)
+    except OSError as problem:
+        raise UsageError("L233", f"cannot replace {folder}: {(problem.strerror or str(problem)).lower()}") from None

@@ -12,37 +12,46 @@ from lossc.runtime.meta.config import checked, of_preset
 class SearchConfig(BaseModel):
     """How losses are searched for (thesis, algorithm 1; public code in public-2022 and public-2023).
 
-    method         evomal (GP with coefficients learned), gp-lfl (without), glo (GP, then CMA-ES on the best), aged
-                   (regularised evolution with coefficients learned), random (the control)
-    population, generations   of algorithm 1; a search ends after so many generations of so many members
-    fill           a generation has as many losses that are trained or kept; what the filters reject, or was seen
-                   before, takes no place. Without it everything that is bred does, as in the thesis
-    trainings      a search ends as soon as so many losses were trained, if that is sooner (0: it does not)
-    patience       a search ends after so many losses without a new best (0: it does not)
-    schedule       of the GP methods: "generations"; "steady": bred from the last `population` but `window` losses;
-                   "islands": so many populations that take turns, the best of one goes to the next now and then
+    method   evomal (GP with coefficients learned), gp-lfl (without), glo (GP, then CMA-ES on the best), aged
+        (regularised evolution with coefficients learned), random (the control)
+    population, generations   a search ends after so many generations of so many members
+    fill   a generation has as many losses that are trained or kept; what the filters reject, or was seen before, takes
+        no place. Without it everything that is bred does, as in the thesis
+    trainings   a search ends as soon as so many losses were trained (0: it does not)
+    patience   a search ends after so many losses without a new best (0: it does not)
+    schedule   of the GP methods: "generations"; "steady": bred from the last `population` members but `window` losses;
+        "islands": populations that take turns
+    islands, migrate_every   so many islands; the best of one goes to the next every so many generations
+    window   losses that may be in flight in the steady state and in aged: 8 a worker and more
     crossover, mutation, elitism   rates; what is left reproduces. Elites are kept as they are
-    tournament     losses that compete to be a parent; `parsimony` breaks ties by size (1: not, 2: always the smaller)
-    functions      names of operators, or "thesis" or "public" for the whole of Table 3.1
-    seeds          formulas that begin in the population
-    priors         generate nothing pointless; `soft_length` thins out long trees
-    redraw         draw again what was seen before, so often
-    order          "first": filters, learning, filters again; "thesis": learning, then filters
-    equivalence    losses of one gradient are trained once: "signed", "norms" (eq. 3.13), or "off"
-    curves         of a classification loss, reject what has its minimum nowhere near an end or turns often (NLFS)
-    reject_steps, reject_rate, reject_least   of the rejection protocol (eq. 3.11, 3.12)
-    audit          share of early rejects that go on all the same, to know how often that is wrong
-    meta_steps, inner_steps, meta_lr, query, output   of learning the coefficients (`MetaConfig`)
-    inherit        learning starts from the parents' coefficients where the child shares their edges
-    fitness_steps  training steps of a fitness (S_testing)
-    rung           after this share of them, what is no better than an untrained model is given up (0: nothing is)
-    fitness_seeds  trainings of a fitness, paired with those of the best so far: a loss that stays behind it by more
-                   than the share `race_margin` is given no more of them
-    folds          the validation part is halved: one half is for the fitness, the other for judging the best again
-    rerank, rerank_seeds, rerank_steps   the best so many are judged again with other seeds and more steps
-    tune, tune_steps, tune_population, tune_sigma   glo: the best so many, and generations of CMA-ES for each
-    control        random search is run beside, with as many trainings
-    test_seeds     trainings of the comparison on the test part
+    tournament, parsimony   losses that compete to be a parent; ties broken by size (1: not, 2: always the smaller)
+    functions   names of operators, or "thesis" or "public" for the whole of Table 3.1
+    seeds   formulas or named losses that begin in the population
+    low, high   height of new trees
+    max_height, max_nodes   of any tree
+    priors   generate nothing pointless
+    soft_length   longer trees are thinned out (0: they are not)
+    redraw   draw again what was seen before, so often
+    order   "first": filters, learning, filters again; "thesis": learning, then filters
+    equivalence   losses of one gradient are trained once: "signed", "norms" (eq. 3.13), or "off"
+    curves   reject classification losses with their minimum in the middle, or that turn often (NLFS)
+    reject_steps, reject_rate, reject_least, reject_rows   of the rejection protocol (eq. 3.11, 3.12): Adam's steps and
+        rate on the predictions, the gain that is too little, the rows
+    audit   share of early rejects that go on all the same, to know how often that is wrong
+    meta_steps, inner_steps, meta_lr, query   of learning the coefficients (docs/learning.md)
+    output   activation of the root: "softplus", "identity", "smooth-leaky-relu"
+    inherit   learning starts from the parents' coefficients where the child shares their edges
+    fitness_steps   training steps of a fitness (S_testing)
+    rung   after this share of them, what is no better than an untrained model is given up (0: nothing is)
+    fitness_seeds, race_margin   trainings of a fitness, paired with those of the best so far: a loss that stays behind
+        it by more than this share is given no more of them
+    folds   half of the validation part is for the fitness, the other half for judging the best again
+    rerank, rerank_seeds, rerank_steps   the best so many are judged again with so many seeds and steps
+    tune, tune_steps, tune_population, tune_sigma   glo: the best so many, and CMA-ES for each: generations, losses a
+        generation, first width
+    control   random search is run beside, with as many trainings
+    test_seeds   trainings of the comparison on the test part
+    seed   everything random is a function of it
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -159,3 +168,29 @@ PRESETS: dict[str, dict[str, Any]] = {
 def make_search_config(preset: str = "quick", **changes: Any) -> SearchConfig:
     """The settings of a preset, with changes. UsageError (L255) for an unknown preset or a value that cannot be."""
     return checked(SearchConfig, of_preset(PRESETS, preset, changes))
+
+
+def settings_table() -> str:
+    """All settings with their defaults, as a table for the documentation: the text of `SearchConfig` itself."""
+    lines = ["| setting | default | |", "|---|---|---|"]
+    for names, meaning in _documented():
+        values = ", ".join(_shown(SearchConfig.model_fields[name].default) for name in names)
+        lines.append(f"| {', '.join(f'`{n}`' for n in names)} | {values} | {meaning.replace('|', chr(92) + '|')} |")
+    return "\n".join(lines)
+
+
+def _documented() -> list[tuple[list[str], str]]:
+    """Names and meanings, as the docstring of `SearchConfig` has them."""
+    out: list[tuple[list[str], str]] = []
+    for line in (SearchConfig.__doc__ or "").splitlines()[2:]:
+        names, _, meaning = line.strip().partition("   ")
+        listed = [n.strip() for n in names.split(",")]
+        if all(n in SearchConfig.model_fields for n in listed):
+            out.append((listed, meaning.strip()))
+        elif line.strip():
+            out[-1] = (out[-1][0], f"{out[-1][1]} {line.strip()}")
+    return out
+
+
+def _shown(value: Any) -> str:
+    return "none" if value == () else str(value).lower() if isinstance(value, bool) else str(value)

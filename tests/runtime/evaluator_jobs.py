@@ -48,6 +48,19 @@ def _die(job: Job) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def _fork_and_die(job: Job) -> None:
+    """At the first attempt, and leave a process behind."""
+    first = not Path(job["note"]).exists()
+    _note(job)
+    if first and os.fork() == 0:
+        _note(job)
+        time.sleep(60)
+        os._exit(0)
+    if first:
+        time.sleep(0.2)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
 def _slow_once(job: Job) -> None:
     """Too long, but at the first attempt only."""
     first = not Path(job["note"]).exists()
@@ -87,6 +100,7 @@ def _raise(job: Job) -> None:
 
 _DEEDS = {
     "sleep": _sleep, "hold": _hold, "die": _die, "slow once": _slow_once, "hog": _hog, "keep": _keep,
+    "fork and die": _fork_and_die,
     "talk": _talk, "raise": _raise,
 }  # fmt: skip
 

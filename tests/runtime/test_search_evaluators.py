@@ -197,7 +197,7 @@ def test_limits_end_jobs_and_not_the_search(limited: Evaluator, tmp_path: Path) 
         "poison": {"do": "die"},
         "hang": {"do": "sleep", "seconds": 100},
         "once": {"do": "slow once", "seconds": 100, "value": 1},
-        "hog": {"do": "hog", "gib": 0.4, "seconds": 100},
+        "hog": {"do": "hog", "gib": 0.3, "seconds": 100},
         "good": {"do": "answer", "value": 2},
     }
     for key, job in jobs.items():
@@ -217,6 +217,17 @@ def test_limits_end_jobs_and_not_the_search(limited: Evaluator, tmp_path: Path) 
         assert found[key] == {"status": "failed", "why": why, "infrastructure": True}
         assert (seconds >= 4.0) if key == "hang" else (0.0 <= seconds < 2.5)
     assert all(gone(p) for k in jobs for p in pids(tmp_path / k) if k != "once")
+
+
+def test_a_dead_worker_is_noticed_behind_its_own_children(tmp_path: Path) -> None:
+    """A process that the job forked holds the pipes of a dead worker open; the job is done again."""
+    note = tmp_path / "note"
+    with Processes(spec(), 1) as here:
+        found = outcomes(here, {"a": {"do": "fork and die", "note": str(note), "value": 1}})["a"]
+
+    first, fork, second = pids(note)
+    os.kill(fork, signal.SIGKILL)
+    assert found["value"] == 1 and found["pid"] == second != first
 
 
 def test_memory_that_a_job_leaves_is_not_held_against_the_next(limited: Evaluator) -> None:
@@ -356,7 +367,7 @@ def test_a_worker_finds_modules_where_its_parent_does(tmp_path: Path, monkeypatc
 
 
 def test_late_and_lost_workers_of_a_cluster(tmp_path: Path) -> None:
-    """A Dask worker that joins later gets jobs that waited before; one that is killed loses none."""
+    """A Dask worker that joins later gets jobs that waited before; one that leaves or is killed loses none."""
     note = tmp_path / "note"
     with Dask(spec(), workers=1) as here:
         assert here.capacity == 1
@@ -366,6 +377,12 @@ def test_late_and_lost_workers_of_a_cluster(tmp_path: Path) -> None:
         found = rest(here, 12)
         assert len({o["pid"] for o in found.values()}) == 2
         assert here.capacity == 2
+
+        for i in range(6):
+            here.submit(str(i), {"do": "sleep", "seconds": 0.25})
+        here.cluster.scale(1)
+        assert {o["status"] for o in rest(here, 6).values()} == {"ok"}
+        until(lambda: here.capacity == 1)
 
         note.unlink()
         here.submit("again", {"do": "sleep", "seconds": 1.0, "note": str(note)})
@@ -405,6 +422,16 @@ def test_a_job_whose_dask_workers_die_is_given_up(cluster: Dask) -> None:
     assert (key, outcome["why"], outcome["infrastructure"]) == ("a", "its worker died 3 times", True)
 
 
+def test_jobs_that_a_leaving_worker_gives_back_are_sent_again(cluster: Dask) -> None:
+    """A task that comes back without some of its outcomes: those jobs wait again, in their order."""
+    jobs: dict[str, Any] = {key: {"stage": "filter", "value": key} for key in "abc"}
+    told = json.dumps({"outcomes": {"b": {"status": "ok"}}})
+
+    assert cluster._outcomes(dask_engine._Sent(jobs), told) == [("b", {"status": "ok"})]
+    assert [key for key, _ in cluster._waiting] == ["a", "c"]
+    assert {k: o["value"] for k, o in rest(cluster, 2).items()} == {"a": "a", "c": "c"}
+
+
 def test_workers_that_cannot_run_jobs_are_said(cluster: Dask, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a Dask worker raises of itself, say without lossc, is L259 here."""
     monkeypatch.setattr(dask_engine, "work", os.getpgid)
@@ -423,7 +450,7 @@ def test_a_scheduler_that_ends_is_said(ends: signal.Signals, tmp_path: Path) -> 
     listen = ["--host", "127.0.0.1", "--port", "0", "--dashboard-address", "127.0.0.1:0"]
     scheduler = subprocess.Popen([*dask, "scheduler", *listen, "--scheduler-file", str(file)], **quiet)
     worker = subprocess.Popen(
-        [*dask, "worker", "--scheduler-file", str(file), "--nthreads", "2", "--death-timeout", "2"], **quiet
+        [*dask, "worker", "--scheduler-file", str(file), "--nthreads", "2", "--death-timeout", "30"], **quiet
     )
     try:
         until(file.exists)

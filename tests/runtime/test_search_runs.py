@@ -12,8 +12,8 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
+import psutil
 import pytest
 
 from lossc.compiler.errors import UsageError
@@ -22,7 +22,6 @@ from lossc.runtime import runs
 from lossc.runtime.compiled import load_file
 from lossc.runtime.search import journal as journals
 from lossc.runtime.search.callbacks import Callback
-from lossc.runtime.search.evaluators import Evaluator, Processes
 from lossc.runtime.search.folder import FAME, FRONT, INDEX, read_run
 from lossc.runtime.search.found import front
 from lossc.runtime.search.journal import JOURNAL, Journal, read_journal
@@ -89,22 +88,23 @@ class Killer(Callback):
     """Kills a worker with SIGKILL once, in the middle of the search."""
 
     def __init__(self) -> None:
-        self.engine: Evaluator | None = None
         self.killed = 0
 
-    def on_begin(self, searches: Any, engine: Evaluator) -> None:
-        self.engine = engine
-
     def on_commit(self, search: Search, individual: Individual) -> None:
-        if search.committed == 8 and not self.killed and isinstance(self.engine, Processes):
-            self.killed = self.engine.pids[0]
+        if search.committed >= 8 and not self.killed:
+            ours = psutil.Process().children(recursive=True)
+            workers = [p.pid for p in ours if "lossc.runtime.search.evaluators.worker" in p.cmdline()]
+            self.killed = min(workers)
             os.kill(self.killed, signal.SIGKILL)
 
 
-def test_two_processes_and_a_killed_worker_change_nothing(done: SearchResult) -> None:
-    """The same population, archive, finalists and table."""
+@pytest.mark.parametrize("engine", ["processes", "dask"])
+def test_engines_with_a_killed_worker_change_nothing(done: SearchResult, engine: str) -> None:
+    """The same population, archive, finalists and table as in one process."""
+    if engine == "dask":
+        pytest.importorskip("distributed")
     killer = Killer()
-    found = search(SPEC, workers=2, callbacks=[killer], **SMALL)
+    found = search(SPEC, where=Where(engine, 2), callbacks=[killer], **SMALL)
 
     assert killer.killed and digest_of(found) == digest_of(done)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import json
 import logging
 import queue
@@ -188,6 +189,10 @@ class Dask(Evaluator):
             told = json.loads(found)
             if "error" in told:
                 raise self._fail(complaint(told["error"]))
+            unfinished = {
+                k: j for k, j in sent.jobs.items() if k not in told["outcomes"]
+            }  # its worker was told to leave
+            self._waiting.extendleft(reversed(unfinished.items()))
             return list(told["outcomes"].items())
         if type(found).__name__ == "KilledWorker":
             return [o for key, job in sent.jobs.items() for o in self._died(key, job)]
@@ -259,9 +264,8 @@ def _connect(cluster: Any, address: str | None) -> Any:
     try:
         return Client(address or cluster, timeout=CONNECT, set_as_default=False)
     except (OSError, ValueError, ImportError, RuntimeError) as problem:
-        if cluster is not None:
-            cluster.close()
-        raise UsageError(
-            "L259", f"no Dask scheduler answers at {address}: {problem}"[:500],
-            hint="tcp://HOST:8786, where `dask scheduler` runs",
-        ) from None  # fmt: skip
+        said = f"no Dask scheduler answers at {address}: {problem}"[:500]
+    gc.collect()  # here, since a client that was never connected blocks whichever thread of Dask's it is collected on
+    if cluster is not None:
+        cluster.close()
+    raise UsageError("L259", said, hint="tcp://HOST:8786, where `dask scheduler` runs")

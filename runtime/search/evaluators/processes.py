@@ -142,12 +142,9 @@ class _Supervisor(threading.Thread):
 
     def _patience(self) -> float | None:
         """Seconds until a worker must be looked at; None if all have nothing to do."""
-        times = [
-            self.deadline - c.age if c.task is not None else TICK
-            for c in self.children
-            if c is not None and (c.task is not None or not c.ready)
-        ]
-        return max(0.0, min(TICK, *times)) if times else None
+        busy = [c for c in self.children if c is not None and (c.task is not None or not c.ready)]
+        due = [self.deadline - c.age for c in busy if c.task is not None]
+        return max(0.0, min(TICK + self.looked - time.monotonic(), *due, TICK)) if busy else None
 
     def _handle(self, message: Task | tuple[Child, str | None] | None) -> None:
         """A job from outside, or a line or the end of a worker."""
@@ -214,18 +211,18 @@ class _Supervisor(threading.Thread):
         for slot, child in enumerate(self.children):
             if child is None:
                 continue
+            late = child.task is not None and child.age > self.deadline
             if tick and self._gone(child):
                 self._dead(slot, child)
-            elif child.task is not None and child.age > self.deadline:
+            elif (tick or late) and self.memory is not None and child.resident() > self.memory:
+                self._too_large(slot, child)
+            elif child.task is not None and late:
                 child.task.late += 1
-                late = f"no outcome in {self.deadline:g} s" if child.task.late > 1 else ""
-                self._failed(child, child.task, late)
+                self._failed(child, child.task, f"no outcome in {self.deadline:g} s" if child.task.late > 1 else "")
                 self._start(slot)
             elif not child.ready and child.age > STARTING:
                 self._never_ready(slot, child, f"was not ready in {STARTING:g} s")
                 self._start(slot)
-            elif tick and self.memory is not None and child.resident() > self.memory:
-                self._too_large(slot, child)
 
     def _gone(self, child: Child) -> bool:
         """Whether a worker is dead, and what it wrote has been read: processes of its own may keep its pipe open."""

@@ -19,6 +19,9 @@ SETUP = __name__
 UNUSED = 600.0
 """Seconds after which a process that waits for jobs of another search is ended."""
 
+_LEAVING = ("closing", "closed", "failed")
+"""States of a Dask worker that does not wait for its tasks."""
+
 _lock = threading.Lock()
 _idle: dict[str, list[tuple[float, Processes]]] = {}
 """Processes without a job, by the settings that they were made with, and since when. Dask runs a task a thread."""
@@ -30,7 +33,10 @@ def dask_setup(worker: object) -> None:
 
 
 def work(settings: str, task: str) -> str:
-    """Run the jobs of a task: {"outcomes": {key: outcome}} or {"error": ...}, as JSON."""
+    """Run the jobs of a task: {"outcomes": {key: outcome}} or {"error": ...}, as JSON.
+
+    Outcomes are missing if nobody waits for them here any more.
+    """
     asked = json.loads(task)
     try:
         if asked["version"] != lossc.__version__:
@@ -95,7 +101,7 @@ def _wanted() -> bool:
 
     worker = get_worker()
     task = worker.state.tasks.get(worker.get_current_task())
-    return task is not None and task.state == "executing" and worker.status.name in ("running", "paused")
+    return task is not None and task.state == "executing" and worker.status.name not in _LEAVING
 
 
 def _end() -> None:

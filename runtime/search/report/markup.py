@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-_NOT_TEXT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
+NOT_TEXT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
 """What no HTML document may have in it."""
 _VOID = frozenset({"meta", "br", "hr", "img", "input", "link"})
 
@@ -24,7 +24,7 @@ Child = str | Iterable[str] | None
 
 def escaped(text: str) -> Markup:
     """A text as HTML."""
-    return text if isinstance(text, Markup) else Markup(html.escape(_NOT_TEXT.sub("\ufffd", text)))
+    return text if isinstance(text, Markup) else Markup(html.escape(NOT_TEXT.sub("\ufffd", text)))
 
 
 def joined(*children: Child) -> Markup:
@@ -35,7 +35,7 @@ def joined(*children: Child) -> Markup:
     return Markup("".join(out))
 
 
-def tag(name: str, *children: Child, **attributes: str | int | bool | None) -> Markup:
+def tag(name: str, /, *children: Child, **attributes: str | int | bool | None) -> Markup:
     """An element. `class_` and `data_value` are the attributes class and data-value; None and False leave one out."""
     given = []
     for key, value in attributes.items():
@@ -60,10 +60,8 @@ def number(value: float | None, digits: int = 4) -> str:
         return "–"
     if math.isinf(value):
         return "∞" if value > 0 else "−∞"
-    if value == 0 or 10.0 ** (1 - digits) <= abs(value) < 1000:
-        shown = f"{value:.{digits}f}"
-    else:
-        shown = f"{value:.{digits}g}"
+    plain = value == 0 or 10.0 ** (1 - digits) <= abs(value) < 1000
+    shown = f"{value:.{digits}f}" if plain else f"{value:.{digits}g}"
     return shown.replace("-", "−")
 
 
@@ -125,7 +123,7 @@ def table(
     caption: str, columns: Sequence[Column], rows: Sequence[Sequence[Cell | str]], *, sorts: bool = False,
     marks: Sequence[str] = (), ids: Sequence[str] = (),
 ) -> Markup:  # fmt: skip
-    """A table in a box that scrolls. The first cell of a row is its head; `marks` and `ids` are classes and ids of rows.
+    """A table in a box that scrolls. The first cell of a row is its head; `marks` and `ids` are of the rows.
 
     With `sorts` every head of a column is a button. A numeric cell without a number has an empty key: it sorts last.
     """
@@ -135,7 +133,7 @@ def table(
         mark, name = (marks[i] if marks else "") or None, (ids[i] if ids else "") or None
         body.append(tag("tr", cells, class_=mark, id=name))
     made = tag(
-        "table", tag("caption", caption), tag("thead", tag("tr", [_head(c, sorts) for c in columns])),
+        "table", tag("caption", tag("span", caption)), tag("thead", tag("tr", [_head(c, sorts) for c in columns])),
         tag("tbody", body), class_="sorts" if sorts else None,
     )  # fmt: skip
     return scrolling(made, caption)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 
-from lossc.runtime.search.finals import BASELINE, CONTROL, SEARCH, Difference, Finals, Tested
+from lossc.runtime.search.finals import BASELINE, Difference, Finals, Tested
 from lossc.runtime.search.folder import Run
+from lossc.runtime.search.journal import CONTROL, SEARCH
 from lossc.runtime.search.report.markup import count, probability, spread
 
 
@@ -62,31 +63,32 @@ def _beside_random(run: Run, finals: Finals) -> str:
     shown = f"{begin} has {spread(theirs.spread.mean, theirs.spread.std)}"
     if not math.isfinite(ours.spread.mean):
         return f"{shown}."
-    return f"{shown}: the found loss is {compared(found)}."
+    return f"{shown}: {compared(found, 'the found loss is ')}."
 
 
-def compared(found: Difference) -> str:
+def compared(found: Difference, who: str = "") -> str:
     """A paired difference in words: better or worse, by how much, and whether that clears the noise."""
-    mean = found.gain.mean
-    if not math.isfinite(mean):
-        return "not comparable, seed by seed"
-    if mean == 0 and not found.clear:
-        return "equal" if not found.gain.std else f"equal on average (deviation {spread(found.gain.std, None)})"
-    size = spread(abs(mean), found.gain.std)
-    which = f"{'better' if mean > 0 else 'worse'} by {size}"
+    gain = found.gain
+    if not math.isfinite(gain.mean):
+        return "they cannot be compared seed by seed"
+    if gain.mean == 0 and not gain.std:
+        return f"{who}equal to it in every training" if gain.n > 1 else f"{who}equal to it"
+    which = f"{who}{'better' if gain.mean > 0 else 'worse'} by {spread(abs(gain.mean), gain.std)}"
     if found.p is None or math.isnan(found.p):
-        why = "one training says nothing of the noise" if found.gain.n < 2 else "whether that clears the noise is unknown"
-        return f"{which}; {why}"
+        unknown = "one training says nothing of the noise" if gain.n < 2 else "nothing is known of the noise"
+        return f"{which}; {unknown}"
     p = probability(found.p)
     test = f"(paired t-test, p {p})" if p.startswith("<") else f"(paired t-test, p = {p})"
-    return f"{which}, which {'clears' if found.clear else 'does not clear'} the noise {test}"
+    if found.clear:
+        return f"{which}, which clears the noise {test}"
+    return f"the gain of {spread(gain.mean, gain.std)} does not clear the noise {test}"
 
 
 def _caveats(ours: Tested, run: Run) -> list[str]:
     """What the numbers do not say."""
     if len(ours.values) < 2:
         return ["One training on one split of the data: the difference may be luck."]
-    said = ["All trainings share one split of the data: ± is the deviation over initial weights and batches, not over splits."]
+    said = ["All trainings share one split of the data: ± is over initial weights and batches, not over splits."]
     if run.about.get("split") == "as-published":
         said.append("Test rows were also trained on (the as-published split): this says nothing about new rows.")
     return said
