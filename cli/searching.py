@@ -169,7 +169,8 @@ class Screen(Callback):
         here = self.searches["search"]
         best = here.best[:1]
         recent = [i.value for i in here.population[-2 * here.config.population :] if i.fitness.valid]
-        rows = [("search", f"{here.config.method}, generation {here.generation + 1} of {here.config.generations}")]
+        generation = min(here.generation + 1, here.config.generations)
+        rows = [("search", f"{here.config.method}, generation {generation} of {here.config.generations}")]
         if self.final[1]:
             rows[0] = ("search", f"over; the best are judged again and tested: {self.final[0]} of {self.final[1]}")
         shown = f"{best[0].value:.4f}" if best else "none yet"

@@ -13,6 +13,7 @@ computed again. Every loss meets the same models, batches and probe (common rand
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -43,8 +44,8 @@ def run_job(bench: Bench, job: Mapping[str, Any]) -> dict[str, Any]:
     """The outcome of a job. What goes wrong inside a loss is an outcome too: `failed`, with the reason."""
     began = time.process_time()
     try:
-        stage = _STAGES[job["stage"]]
-        outcome = stage(bench, job)
+        outcome = _STAGES[job["stage"]](bench, job)
+        json.dumps(outcome, allow_nan=False)  # what is not finite is no number of a journal: ValueError
     except LosscError as problem:
         outcome = {"status": FAILED, "why": f"{problem.diagnostic.code}: {problem.diagnostic.message}"}
     except (ArithmeticError, RuntimeError, ValueError, MemoryError) as problem:

@@ -2,6 +2,7 @@
 
     config.json            the settings as resolved, the task, the environment
     journal.jsonl          births and outcomes, a line each, synced (`lossc.runtime.search.journal`)
+    generations.csv        what every generation came to
     front.csv              the losses that are not beaten in both fitness and size, best first
     hall_of_fame.json      the best losses, with formula, coefficients and lineage
     index.sqlite           every loss as a row, for questions in SQL
@@ -29,6 +30,7 @@ from lossc.runtime.search.finals import Finalist, FinalRun, Finals
 from lossc.runtime.search.found import KEPT, Found, found_loss, front_losses
 from lossc.runtime.search.index import update_index
 from lossc.runtime.search.journal import CONTROL, FINAL, SEARCH, read_journal
+from lossc.runtime.search.log import log_table
 from lossc.runtime.search.loop import Search, replay
 from lossc.runtime.search.setup import make_searches
 from lossc.runtime.tasks import TaskSpec
@@ -37,9 +39,8 @@ if TYPE_CHECKING:
     from lossc.runtime.search.session import SearchResult
 
 KIND = "search"
-FRONT, FAME, INDEX, BEST, MODULE, FINALS, REPORT = (
-    "front.csv", "hall_of_fame.json", "index.sqlite", "best.loss", "best.py", "final.json", "report.html"
-)  # fmt: skip
+GENERATIONS, FRONT, FAME, INDEX = "generations.csv", "front.csv", "hall_of_fame.json", "index.sqlite"
+BEST, MODULE, FINALS, REPORT = "best.loss", "best.py", "final.json", "report.html"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -102,6 +103,7 @@ def write_tables(folder: RunFolder, search: Search) -> None:
     for found in front_losses(search):
         table.writerow([repr(found.fitness), found.size, found.ticket, found.structure, found.formula])
     folder.write(FRONT, rows.getvalue())
+    folder.write(GENERATIONS, log_table(search))
     best = [found_loss(search, i).as_json() for i in search.best[:KEPT]]
     _write_json(folder, FAME, {"committed": search.committed, "counts": search.counts, "best": best})
     update_index(folder.path / INDEX, search)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from lossc.runtime.accuracy import accuracy as accuracy
     from lossc.runtime.meta.adapt import adapt as adapt
     from lossc.runtime.meta.optimize import optimize as optimize
+    from lossc.runtime.search.session import search as search
     from lossc.runtime.tasks import get_task as get_task
 
 _HOME = {
@@ -35,11 +36,12 @@ _HOME = {
     "optimize": "lossc.runtime.meta.optimize",
     "parse": "lossc.grammar",
     "parse_file": "lossc.grammar",
+    "search": "lossc.runtime.search.session",
 }
 
 __all__ = [
     "Loss", "LosscError", "Parameter", "__version__", "accuracy", "adapt", "get_task", "optimize", "parse",
-    "parse_file",
+    "parse_file", "search",
 ]  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import shutil
@@ -229,6 +230,11 @@ def test_tables_can_be_read_and_used(done: SearchResult) -> None:
     assert rows[0].startswith("fitness,size") and len(rows) == 1 + len(sizes)
     assert sizes == sorted(sizes, reverse=True) and len(set(sizes)) == len(sizes)
     assert fame["committed"] == done.committed and fame["best"][0]["fitness"] == done.search.best[0].value
+    log = list(csv.DictReader((done.run / "generations.csv").open()))
+    assert [int(r["generation"]) for r in log] == [0, 1, 2]
+    assert sum(int(r["bred"]) for r in log) == done.committed
+    assert sum(int(r["trained"]) for r in log) == done.search.trainings
+    assert float(log[-1]["best_so_far"]) == done.search.best[0].value
     (best,) = parse_file(done.run / "best.loss")
     assert best.body is done.best[0].loss.body and "diabetes" in best.doc
     assert load_file(str(done.run / "best.py"))() is not None

@@ -2,18 +2,12 @@
 
 >>> render_report(read_run("runs/a"))
 
-What is in it is counted in `facts`, drawn in `figures` and `curves`, and said in `sections`, `best` and `costs`.
+What is in it is counted in `facts`, drawn in `figures` and `curves`, and said in `verdict`, `best`, `sections` and
+`costs`; `page` puts it together.
 """
 
 from __future__ import annotations
 
-from lossc.runtime.search.folder import Run
-from lossc.runtime.search.report.page import render_report as _render
-from lossc.runtime.search.report.verdict import verdict
+from lossc.runtime.search.report.page import render_report
 
-__all__ = ["render_report", "verdict"]
-
-
-def render_report(run: Run) -> str:
-    """The page, for a run as far as it is."""
-    return _render(run)
+__all__ = ["render_report"]

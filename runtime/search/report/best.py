@@ -39,7 +39,8 @@ def head(run: Run) -> Markup:
     first, *rest = verdict(run)
     said = tag("div", tag("p", first, class_="first"), [tag("p", s) for s in rest], class_=f"verdict{_tone(run)}")
     return tag(
-        "header", tag("p", "lossc search", class_="kicker"), tag("h1", f"{about.get('name')}, {about.get('model')}"), said,
+        "header", tag("p", "lossc search", class_="kicker"), tag("h1", f"{about.get('name')}, {about.get('model')}"),
+        said,
         tag("dl", [tag("div", tag("dt", k), tag("dd", v)) for k, v in known], class_="facts"),
     )  # fmt: skip
 
@@ -55,9 +56,7 @@ def _tone(run: Run) -> str:
 def best_section(run: Run, found: Sequence[Found]) -> Markup:
     """Everything about the best loss."""
     if not found:
-        return tag(
-            "p", "No loss has a fitness: there is none to show. The filters, below, say why.", class_="note"
-        )
+        return tag("p", "No loss has a fitness: there is none to show. The filters, below, say why.", class_="note")
     best = found[0]
     how = f"{run.config.rerank_seeds} × {run.config.rerank_steps:,} steps on other rows"
     again = "no" if best.again is None else f"{number(best.again)} ({how})"

@@ -90,9 +90,8 @@ def formula(latex: str, name: str, text: str) -> Markup | None:
         return None
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
-        matplotlib.rcParams.update(
-            {**_SETTINGS, "svg.fonttype": "path", "mathtext.fontset": "cm", "text.parse_math": True}
-        )
+        settings: Any = matplotlib.rcParams
+        settings.update({**_SETTINGS, **_MATH})
         try:
             width, height, depth, *_ = MathTextParser("path").parse(f"${latex}$", dpi=72)
         except (ValueError, RuntimeError):

@@ -125,14 +125,13 @@ def tables_section(run: Run, found: Sequence[Found]) -> Markup:
 
 
 def _front(run: Run) -> Markup:
-    rows: list[list[Cell | str]] = [[whole(len(i)), numeric(i.value), code(str(run.search.loss(i.expr))), Cell(f"#{i.ticket}", i.ticket)]
-            for i in reversed(front(run.search))]  # fmt: skip
-    columns = [
-        Column("size", numeric=True),
-        Column("fitness", numeric=True),
-        Column("structure"),
-        Column("loss", numeric=True),
+    rows: list[list[Cell | str]] = [
+        [whole(len(i)), numeric(i.value), code(str(run.search.loss(i.expr))), Cell(f"#{i.ticket}", i.ticket)]
+        for i in reversed(front(run.search))
     ]
+    columns = [
+        Column("size", numeric=True), Column("fitness", numeric=True), Column("structure"), Column("loss", numeric=True)
+    ]  # fmt: skip
     return table("The front, smallest first.", columns, rows, sorts=True)
 
 
@@ -166,7 +165,8 @@ def _tested_table(run: Run) -> Markup:
     assert finals is not None
     seeds = max(len(r.values) for r in finals.table)
     columns = [
-        Column("loss"), Column(f"test {_metric(run)}", numeric=True), Column("gain", numeric=True, hint="of the found loss: above 0 it is better"),
+        Column("loss"), Column(f"test {_metric(run)}", numeric=True),
+        Column("gain", numeric=True, hint="of the found loss: above 0 it is better"),
         Column("p", numeric=True, hint="paired t-test over the seeds, two-sided"),
         *(Column(f"seed {i}", numeric=True) for i in range(seeds)),
     ]  # fmt: skip

@@ -102,4 +102,4 @@ def _lost(row: Tested) -> str:
 def article(noun: str) -> str:
     """a or an, as one says the noun: an MSE, an error rate, a loss."""
     spelled = len(noun) > 1 and noun[:2].isupper()
-    return "an" if noun[:1].upper() in ("AEFHILMNORSX" if spelled else "AEIO") else "a"
+    return "an" if noun and noun[0].upper() in ("AEFHILMNORSX" if spelled else "AEIO") else "a"
