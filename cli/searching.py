@@ -268,9 +268,8 @@ def best_table(best: Sequence[Any], metric: str, config: Any) -> str:
 
 def tested(found: SearchResult) -> str:
     """The table of the test part, and what it says."""
-    from lossc.runtime.search.report.verdict import verdict
-
     from lossc.runtime.search.folder import read_run
+    from lossc.runtime.search.report.verdict import verdict
 
     if found.finals is None or not found.finals.table:
         return ""
