@@ -125,7 +125,7 @@ def whole(folder: Path) -> list[str]:
     if (run / "config.json").exists():
         found = resume_search(run)
     else:
-        found = search(THESIS, preset="thesis", control=False, run=run, **where)
+        found = search(THESIS, preset="thesis", control=False, test_seeds=0, run=run, **where)
     minutes = (time.perf_counter() - began) / 60
     spent = sum(o.get("seconds", 0.0) for o in (*found.search.filtered.values(), *found.search.trained.values()))
     what = f"{minutes:.0f} min ({spent / 60:.0f} CPU-min; {found.committed} losses, {found.search.trainings} trained)"

@@ -262,7 +262,7 @@ def best_table(best: Sequence[Any], metric: str, config: Any) -> str:
         (str(i), f"{f.fitness:.4f}", "" if f.again is None else f"{f.again:.4f}", str(f.size), f.formula)
         for i, f in enumerate(best, 1)
     ]
-    again = f"{config.rerank_seeds} x {config.rerank_steps} steps"
+    again = f"{config.rerank_seeds} x {config.rerank_steps} steps" if config.rerank_steps else "judged again"
     return table(("", metric, again, "nodes", "formula"), rows, report=True)
 
 

@@ -120,7 +120,7 @@ def _tune(bench: Bench, job: Mapping[str, Any]) -> dict[str, Any]:
 
 def _judge(bench: Bench, job: Mapping[str, Any]) -> dict[str, Any]:
     """The metric after a long training on rows that no fitness has seen: for ranking the best again."""
-    task = bench.final.with_settings(steps=bench.config.rerank_steps)
+    task = bench.final.with_settings(steps=bench.config.rerank_steps or None)
     found = train(task, _module(bench, job), derive(bench.config.seed, "judge", int(job["seed"])))
     return {"status": OK, "why": found.failure, "val": finite(found.val), "steps": found.steps}
 

@@ -46,7 +46,8 @@ class SearchConfig(BaseModel):
     fitness_seeds, race_margin   trainings of a fitness, paired with those of the best so far: a loss that stays behind
         it by more than this share is given no more of them
     folds   half of the validation part is for the fitness, the other half for judging the best again
-    rerank, rerank_seeds, rerank_steps   the best so many are judged again with so many seeds and steps
+    rerank, rerank_seeds, rerank_steps   the best so many are judged again with so many seeds and steps (0: as
+        many as the task's own trainings, so that what diverges late is noticed)
     tune, tune_steps, tune_population, tune_sigma   glo: the best so many, and CMA-ES for each: generations, losses a
         generation, first width
     control   random search is run beside, with as many trainings
@@ -102,7 +103,7 @@ class SearchConfig(BaseModel):
     folds: bool = True
     rerank: int = Field(default=5, ge=0, le=1000)
     rerank_seeds: int = Field(default=2, ge=1, le=100)
-    rerank_steps: int = Field(default=1000, ge=1)
+    rerank_steps: int = Field(default=0, ge=0)
     tune: int = Field(default=3, ge=1, le=100)
     tune_steps: int = Field(default=10, ge=1)
     tune_population: int = Field(default=10, ge=4)
@@ -131,7 +132,6 @@ PRESETS: dict[str, dict[str, Any]] = {
         "meta_steps": 100,
         "fitness_steps": 200,
         "max_nodes": 30,
-        "rerank_steps": 500,
     },
     "robust": {
         "method": "aged",

@@ -58,7 +58,8 @@ def best_section(run: Run, found: Sequence[Found]) -> Markup:
     if not found:
         return tag("p", "No loss has a fitness: there is none to show. The filters, below, say why.", class_="note")
     best = found[0]
-    how = f"{run.config.rerank_seeds} × {run.config.rerank_steps:,} steps on other rows"
+    steps = run.config.rerank_steps or int(run.about["steps"])
+    how = f"{run.config.rerank_seeds} × {steps:,} steps on other rows"
     again = "no" if best.again is None else f"{number(best.again)} ({how})"
     values = [
         ("fitness", number(best.fitness)), ("judged again", again),
