@@ -22,9 +22,10 @@ from benchmarks.results import put_section
 from lossc.runtime.data import derive
 from lossc.runtime.search.candidate import OK
 from lossc.runtime.search.config import SearchConfig, make_search_config
+from lossc.runtime.search.drive import run_searches
 from lossc.runtime.search.evaluators import Evaluator
 from lossc.runtime.search.journal import SEARCH, read_journal
-from lossc.runtime.search.loop import Search, run_searches
+from lossc.runtime.search.loop import Search
 from lossc.runtime.search.session import search
 
 HAND_OVER = 0.004

@@ -21,11 +21,12 @@ from benchmarks.search_clusters import Cluster, Recorded
 from lossc.runtime.search.bench import Bench
 from lossc.runtime.search.candidate import run_job
 from lossc.runtime.search.config import SearchConfig, make_search_config
+from lossc.runtime.search.drive import run_searches
 from lossc.runtime.search.evaluators import Serial
 from lossc.runtime.search.folder import read_run
 from lossc.runtime.search.generate import random_loss
 from lossc.runtime.search.journal import Journal, Known
-from lossc.runtime.search.loop import Search, run_searches
+from lossc.runtime.search.loop import Search
 from lossc.runtime.search.session import resume_search, search
 from lossc.runtime.tasks import TaskSpec
 

@@ -26,12 +26,13 @@ from lossc.compiler.errors import UsageError
 from lossc.runtime.plain import finite_values
 from lossc.runtime.runs import RunFolder, read_config, read_environment
 from lossc.runtime.search.config import SearchConfig
+from lossc.runtime.search.drive import replay
 from lossc.runtime.search.finals import Finalist, FinalRun, Finals
 from lossc.runtime.search.found import KEPT, Found, found_loss, front_losses
 from lossc.runtime.search.index import update_index
 from lossc.runtime.search.journal import CONTROL, FINAL, SEARCH, read_journal
 from lossc.runtime.search.log import log_table
-from lossc.runtime.search.loop import Search, replay
+from lossc.runtime.search.loop import Search
 from lossc.runtime.search.setup import make_searches
 from lossc.runtime.tasks import TaskSpec
 

@@ -22,12 +22,13 @@ from lossc.runtime.search.bench import Bench
 from lossc.runtime.search.callbacks import Callback, Watch
 from lossc.runtime.search.candidate import run_job
 from lossc.runtime.search.config import SearchConfig, make_search_config
+from lossc.runtime.search.drive import run_searches
 from lossc.runtime.search.evaluators import Evaluator, Serial, make_evaluator
 from lossc.runtime.search.finals import FinalRun, Finals
 from lossc.runtime.search.folder import KIND, read_settings, write_end, write_tables
 from lossc.runtime.search.found import Found, found_losses
 from lossc.runtime.search.journal import CONTROL, ENVIRONMENT, FINAL, SEARCH, Journal, Known, read_journal
-from lossc.runtime.search.loop import Search, run_searches
+from lossc.runtime.search.loop import Search
 from lossc.runtime.search.setup import make_searches, roles_of, seed_expressions
 from lossc.runtime.search.strategies import Individual
 from lossc.runtime.tasks import Task, TaskSpec

@@ -17,8 +17,9 @@ from lossc.runtime.search.bench import Bench
 from lossc.runtime.search.callbacks import Callback
 from lossc.runtime.search.candidate import FAILED, OK, REJECTED, run_job
 from lossc.runtime.search.config import PRESETS, SearchConfig, make_search_config
+from lossc.runtime.search.drive import run_searches
 from lossc.runtime.search.evaluators import Evaluator, Serial
-from lossc.runtime.search.loop import SAME_FORMULA, SAME_GRADIENT, Search, run_searches
+from lossc.runtime.search.loop import SAME_FORMULA, SAME_GRADIENT, Search
 from lossc.runtime.search.session import SearchResult, search
 from lossc.runtime.search.setup import make_searches
 from lossc.runtime.search.strategies import Genetic, Individual
