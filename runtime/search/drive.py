@@ -1,4 +1,4 @@
-"""Searches through an engine, or replayed without one: breeding ahead, taking outcomes as they come, committing in order."""
+"""Searches through an engine, or replayed without one: bred ahead, outcomes taken as they come, committed in order."""
 
 from __future__ import annotations
 
