@@ -89,8 +89,8 @@ def table(found: dict[Job, Run], trainings: int) -> str:
         rows = [
             f"**{task}**, {runs['random'][0].about['model']}, {len(seeds)} seeds, {trainings} trainings a search",
             "",
-            f"| method | best fitness ({metric}) | test {metric} | better than random by | p | losses bred |",
-            "|---|---|---|---|---|---|",
+            f"| method | best fitness ({metric}) | test {metric} | median | diverged | gain on random | p | bred |",
+            "|---|---|---|---|---|---|---|---|",
         ]
         base = Tested("random", tuple(_test(r) for r in runs["random"]))
         for method in METHODS:
@@ -100,11 +100,12 @@ def table(found: dict[Job, Run], trainings: int) -> str:
             fitness = _shown([r.search.best[0].value if r.search.best else math.inf for r in runs[method]])
             bred = round(statistics.fmean(r.search.committed for r in runs[method]))
             gain = "" if method == "random" else str(gap.gain)
-            rows.append(f"| {method} | {fitness} | {ours.spread} | {gain} | {p} | {bred} |")
+            rows.append(f"| {method} | {fitness} | {_cells(ours, runs[method])} | {gain} | {p} | {bred} |")
         baseline = Tested(BASELINE, tuple(_test(r, BASELINE) for r in runs["random"]))
         gap = difference(baseline, base)
         p = "" if gap.p is None else f"{gap.p:.2g}"
-        rows.append(f"| {runs['random'][0].about['baseline']} | | {baseline.spread} | {gap.gain} | {p} | |")
+        cells = _cells(baseline, runs["random"], BASELINE)
+        rows.append(f"| {runs['random'][0].about['baseline']} | | {cells} | {gap.gain} | {p} | |")
         parts.append("\n".join(rows))
     return "\n\n".join(parts)
 
@@ -115,6 +116,14 @@ def _test(run: Run, name: str = "search") -> float | None:
     if row is None or any(v is None for v in row.values):
         return None
     return statistics.fmean(v for v in row.values if v is not None)
+
+
+def _cells(row: Tested, runs: Sequence[Run], name: str = "search") -> str:
+    """Mean and median over the seeds, and how many trainings had no end."""
+    median = statistics.median(math.inf if v is None else v for v in row.values)
+    rows = [r.finals.row(name) for r in runs if r.finals is not None]
+    found = [f for r in rows if r is not None for f in r.failures]
+    return f"{row.spread} | {median:.4f} | {sum(map(bool, found))} of {len(found)}"
 
 
 def _shown(values: Sequence[float]) -> str:
