@@ -23,6 +23,8 @@ from tests.cli.support import Ran, environment, process
 
 Run = Callable[..., Ran]
 SLOW = {"train", "demo", "optimize", "adapt", "search"}
+OF_RUNS = {"resume", "runs", "best", "report", "transfer"}
+"""Their examples need a search: tests/cli/test_search.py has one."""
 """Commands that load torch: their examples run in tests/cli/test_train.py."""
 
 
@@ -45,7 +47,7 @@ def test_help_teaches_by_example(lossc: Run, name: str) -> None:
     assert COMMANDS[name] in lossc("--help").out
 
 
-@pytest.mark.parametrize("name", [name for name in COMMANDS if name not in SLOW])
+@pytest.mark.parametrize("name", [name for name in COMMANDS if name not in SLOW | OF_RUNS])
 def test_every_example_of_the_help_runs(tmp_path: Path, name: str) -> None:
     """The examples of a help are run one after the other in a shell, as a reader would; each succeeds without a
     complaint."""

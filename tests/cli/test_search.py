@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.cli.support import Ran
+from tests.cli.test_commands import OF_RUNS, examples
 
 Run = Callable[..., Ran]
 QUICK = ("--population", "4", "--generations", "2", "--fitness-steps", "5", "--meta-steps", "2")
@@ -67,6 +69,21 @@ def test_search_finds_and_writes_a_loss(lossc: Run, tmp_path: Path, config: str)
     assert moved.code == 0 and "found on diabetes" in moved.out and "found 2" in moved.out
     wrong = lossc("transfer", str(folder), "--task", "digits")
     assert wrong.code == 2 and "L222" in wrong.err
+
+
+def test_every_example_of_the_help_runs(lossc: Run, config: str) -> None:
+    """One after the other, on a search in runs/a; those that need a data folder say so."""
+    for folder in ("runs/a", "runs/diabetes-evomal-1"):
+        assert lossc("search", "--config", config, "--run", folder, "--quiet").code == 0
+    for name in sorted(OF_RUNS):
+        for line in examples(name):
+            if name == "transfer":
+                line = line.replace("california", "sine") + " --steps 2"
+            ran = lossc(*shlex.split(line, comments=True)[1:])
+            if "/data/runs" in line or "fashion-mnist" in line:
+                assert ran.code == 2 and "Traceback" not in ran.err, line
+            else:
+                assert ran.code == 0 and (ran.out or " -o " in line), line
 
 
 def test_search_in_json(lossc: Run) -> None:
