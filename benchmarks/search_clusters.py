@@ -110,7 +110,7 @@ def modes(workers: int, accepted: float) -> dict[str, dict[str, Any]]:
         "generations of 25": {"schedule": "generations"},
         "generations of 1,000": {"schedule": "generations", "population": 1000},
         f"steady state, lag {lag}": {"schedule": "steady", "window": lag},
-        f"{islands} islands of 25": {"schedule": "islands", "islands": islands},
+        f"{islands} islands of 25": {"schedule": "islands", "islands": islands, "window": max(8, workers // 2)},
         f"aged, lag {lag}": {"method": "aged", "window": lag},
     }
 
@@ -120,7 +120,8 @@ def simulate(recorded: Recorded, config: SearchConfig, workers: int) -> tuple[fl
     cluster = Cluster(recorded, workers)
     state = Search(config, ("real", "real"))
     run_searches([state], cluster)
-    return cluster.worked / (workers * cluster.now), state.trainings / (workers * cluster.now)
+    unfinished = sum(max(0.0, done - cluster.now) for done, _ in cluster.finishing)
+    return (cluster.worked - unfinished) / (workers * cluster.now), state.trainings / (workers * cluster.now)
 
 
 def table(recorded: Recorded, sizes: list[int]) -> str:

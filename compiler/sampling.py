@@ -176,7 +176,8 @@ class _Sampler:
 
     def _pair(self, y: Value, f: Value, scale: float, ratio: float) -> tuple[Value, Value]:
         if isinstance(y, tuple) or isinstance(f, tuple):
-            same = self.roles[F].name == "prob" or self.roles[F].name == self.roles[Y].name
+            names = self.roles[Y].name, self.roles[F].name
+            same = names[0] == names[1] or names == ("onehot", "prob")
             return (y, y) if same else (y, f)
         y = self._limited(self.roles[Y], y * scale)
         return y, self._limited(self.roles[F], y * ratio)

@@ -22,7 +22,8 @@ class SearchConfig(BaseModel):
     schedule   of the GP methods: "generations"; "steady": bred from the last `population` members but `window` losses;
         "islands": populations that take turns
     islands, migrate_every   so many islands; the best of one goes to the next every so many generations
-    window   losses that may be in flight in the steady state and in aged: 8 a worker and more
+    window   losses that may be in flight in the steady state and in aged: 8 a worker and more; of islands, those that
+        are bred before it is known whether a generation is full (they are of it too): half a worker and more
     crossover, mutation, elitism   rates; what is left reproduces. Elites are kept as they are
     tournament, parsimony   losses that compete to be a parent; ties broken by size (1: not, 2: always the smaller)
     functions   names of operators, or "thesis" or "public" for the whole of Table 3.1

@@ -53,8 +53,8 @@ class Search:
     def __post_init__(self) -> None:
         self.strategy: Strategy = STRATEGIES[self.config.method](self.config, self.seeds)
         self.limit = self.limit if self.limit is not None else self.config.trainings or None
-        size = self.config.population
-        self.past = Past(size, MANY * size if self.config.fill else size)
+        size, lag = self.config.population, self.config.window if self.config.schedule == "islands" else 0
+        self.past = Past(size, MANY * size if self.config.fill else size, lag)
         self.keys: list[str] = []
         self.first_of: dict[str, int] = {}
         self.seen = Seen()
@@ -88,7 +88,7 @@ class Search:
     @property
     def generation(self) -> int:
         """The number of the generation that is being bred, from 0 on."""
-        return len(self.past.starts) - 1
+        return self.past.block
 
     @property
     def over(self) -> bool:

@@ -74,13 +74,16 @@ def primitives_of(config: SearchConfig) -> Primitives:
 
 @dataclass(eq=False)
 class Past:
-    """The losses that were bred, and where generations begin: one does once the one before it has all its members.
+    """The losses that were bred, and where generations begin: one ends once it has all its members.
 
-    A generation ends too after `most` tickets, should nothing new be found.
+    size   members of a generation
+    most   tickets after which one ends in any case, should nothing new be found
+    lag    tickets that are bred before it is known whether a generation has all its members; they are of it too
     """
 
     size: int
     most: int
+    lag: int = 0
     individuals: list[Individual] = field(default_factory=list)
     starts: list[int] = field(default_factory=lambda: [0])
     decided: int = 0
@@ -89,17 +92,24 @@ class Past:
     def decide(self, member: bool) -> None:
         """What the first undecided ticket is."""
         self.individuals[self.decided].member = member
+        if self.decided >= self.starts[-1]:
+            self.members += member
         self.decided += 1
-        self.members += member
         if self.members == self.size or self.decided - self.starts[-1] == self.most:
-            self.starts.append(self.decided)
+            self.starts.append(self.decided + self.lag)
             self.members = 0
 
     @property
+    def block(self) -> int:
+        """The number of the generation that the next ticket is of, if that is certain."""
+        return len(self.starts) - (1 if len(self.individuals) >= self.starts[-1] else 2)
+
+    @property
     def certain(self) -> bool:
-        """Whether the next ticket is of the last generation begun, whatever comes of those that are undecided."""
-        flying = len(self.individuals) - self.decided
-        return self.members + flying < self.size and len(self.individuals) - self.starts[-1] < self.most
+        """Whether that is so whatever comes of the tickets that are undecided."""
+        ticket, start = len(self.individuals), self.starts[-1]
+        ends = max(self.decided, start) + self.size - self.members + self.lag
+        return ticket < start or ticket < min(ends, start + self.most + self.lag)
 
     def generation(self, number: int) -> list[Individual]:
         """The members of a generation that is complete."""
@@ -203,7 +213,7 @@ class Genetic(Strategy):
 
     def _pool(self, past: Past) -> int:
         """The number of the generation that the pool is."""
-        return len(past.starts) - 1 - (self.config.islands if self.config.schedule == "islands" else 1)
+        return past.block - (self.config.islands if self.config.schedule == "islands" else 1)
 
     def breed(self, past: Past, rng: Random) -> Individual:
         """An elite, a migrant, or crossover, mutation or reproduction of tournament winners."""
@@ -213,7 +223,7 @@ class Genetic(Strategy):
             pool, slot = pool if len(pool) == c.population else [], ticket % c.population
         else:
             pool = past.generation(self._pool(past)) if self._pool(past) >= 0 else []
-            slot = ticket - past.starts[-1]
+            slot = ticket - past.starts[past.block]
         if not pool:
             return self.initial(ticket, rng)
         kept = [(i, "elite") for i in ranked(pool)[: round(c.elitism * c.population)]] + self._migrants(past)

@@ -34,6 +34,19 @@ def test_every_value_is_of_its_role(y: str, f: str) -> None:
 
 
 @pytest.mark.parametrize("y", roles_for("y"))
+@pytest.mark.parametrize("f", roles_for("f"))
+def test_every_row_is_of_its_role(y: str, f: str) -> None:
+    """Along the class axis too: a row of signs is no row of probabilities, however close to f a point is to be."""
+    loss = Loss(node("sum_c", Y * F), y=y, f=f)
+    for batch in points(loss):
+        for leaf in (Y, F):
+            role = loss.role_of(leaf)
+            assert all(role.range.lo <= v <= role.range.hi for v in flat(batch, leaf))
+            if role.name == "prob":
+                assert all(sum(row) == 1 for row in batch.columns[leaf])  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("y", roles_for("y"))
 def test_values_are_float32(y: str) -> None:
     """Each value survives the trip through float32, so that no arithmetic sees another point than mpmath does."""
     loss = Loss(Y * F + param("delta"), y=y, f="prob", params=(Parameter("delta", "positive", Fraction(1, 3)),))
