@@ -46,12 +46,46 @@ class Known:
         kind = line["is"]
         if not _NEEDS[kind] <= set(line):
             raise KeyError("a field is missing")
+        if kind == BIRTH:
+            _check_birth(line)
+        elif kind == OUTCOME:
+            _check_outcome(line["outcome"])
         if kind == ENVIRONMENT:
             self.environments.append(dict(line))
         elif kind == BIRTH:
             self.births.setdefault(line["of"], {})[int(line["ticket"])] = dict(line)
         else:
             self.outcomes.setdefault(line["of"], {})[int(line["ticket"]), str(line["stage"])] = dict(line["outcome"])
+
+
+def _check_birth(line: Mapping[str, Any]) -> None:
+    """ValueError for a birth that none of ours is like."""
+    parents, ticket = line["parents"], line["ticket"]
+    right = isinstance(line["key"], str) and isinstance(line["operator"], str) and isinstance(line["loss"], dict)
+    if not (right and isinstance(parents, list) and type(ticket) is int):
+        raise ValueError("a field of the wrong kind")
+    if not all(type(p) is int and 0 <= p < ticket for p in parents):
+        raise ValueError("a parent that is not there")
+
+
+def _check_outcome(outcome: Mapping[str, Any]) -> None:
+    """ValueError for an outcome that no job of ours comes to."""
+    if not all(isinstance(outcome[k], str) for k in ("status", "why")):
+        raise ValueError("no status")
+    numbers = (outcome.get(k) for k in ("fitness", "val", "test", "seconds", "steps"))
+    rows = (outcome.get(k, []) for k in ("signature", "phi", "values"))
+    if not all(v is None or _number(v) for v in numbers):
+        raise ValueError("a number that is none")
+    if not all(isinstance(row, list) and all(map(_number, row)) for row in rows):
+        raise ValueError("numbers that are none")
+
+
+def _number(value: object) -> bool:
+    return type(value) in (int, float)
+
+
+def _no_constant(name: str) -> float:
+    raise ValueError(f"{name} is no JSON")
 
 
 def read_journal(folder: str | Path) -> Known:
@@ -64,7 +98,7 @@ def read_journal(folder: str | Path) -> Known:
     for number, line in enumerate(data.splitlines(keepends=True), start=1):
         whole = line.endswith(b"\n")
         try:
-            known.take(json.loads(line))
+            known.take(json.loads(line, parse_constant=_no_constant))
         except (ValueError, KeyError, TypeError, RecursionError):
             if not whole:
                 break

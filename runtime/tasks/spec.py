@@ -76,4 +76,13 @@ class TaskSpec:
         known = {f.name for f in fields(TaskSpec)}
         if "name" not in given or not set(given) <= known:
             raise UsageError("L255", f"this is no task: {sorted(map(str, given))[:4]}")
+        kinds: dict[str, type | tuple[type, ...]] = {
+            "steps": int,
+            "batch_size": int,
+            "lr": (int, float),
+            "momentum": (int, float),
+        }
+        for name, value in given.items():
+            if not isinstance(value, kinds.get(name, str)) or isinstance(value, bool):
+                raise UsageError("L255", f"`{name}` of a task is {str(value)[:40]!r}")
         return TaskSpec(**given)

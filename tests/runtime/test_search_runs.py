@@ -139,7 +139,7 @@ def _lines(folder: Path) -> int:
 def test_a_damaged_journal_is_an_error_and_stays(done: SearchResult, tmp_path: Path) -> None:
     """A line in the middle that cannot be read: its number is said, and nothing is changed."""
     folder, lines = copied(done, tmp_path / "b")
-    for bad in (b'{"is": "birth"}\n', b"\x00\xff\n", b"[]\n", b"{\n"):
+    for bad in (b'{"is": "birth"}\n', b"\x00\xff\n", b"[]\n", b"{\n", *map(_outcome, _WRONG), *map(_birth, _STRANGE)):
         data = b"".join([*lines[:10], bad, *lines[11:]])
         (folder / JOURNAL).write_bytes(data)
         for reader in (resume_search, read_run):
@@ -147,6 +147,23 @@ def test_a_damaged_journal_is_an_error_and_stays(done: SearchResult, tmp_path: P
                 reader(folder)
             assert caught.value.diagnostic.code == "L256" and "line 11" in str(caught.value)
         assert (folder / JOURNAL).read_bytes() == data
+
+
+_WRONG: list[dict[str, object]] = [
+    {"phi": "abc"}, {"fitness": "abc"}, {"values": None}, {"status": None}, {"fitness": float("nan")}, {"phi": [None]},
+]  # fmt: skip
+_STRANGE: list[dict[str, object]] = [{"parents": [999]}, {"parents": "ab"}, {"ticket": "x"}, {"key": 1}, {"loss": []}]
+
+
+def _outcome(change: dict[str, object]) -> bytes:
+    good = {"status": "ok", "why": "", "phi": [1.0], "values": [1.0], "fitness": 1.0, **change}
+    line = {"is": "outcome", "of": "search", "ticket": 1, "stage": "train", "outcome": good}
+    return json.dumps(line).encode() + b"\n"
+
+
+def _birth(change: dict[str, object]) -> bytes:
+    line = {"is": "birth", "of": "search", "ticket": 3, "key": "k", "operator": "random", "parents": [], "size": 1}
+    return json.dumps({**line, "loss": {}, **change}).encode() + b"\n"
 
 
 def test_one_process_at_a_time(done: SearchResult, tmp_path: Path) -> None:
@@ -256,7 +273,8 @@ def test_a_broken_index_is_made_anew(done: SearchResult, tmp_path: Path) -> None
 
 def test_a_journal_cuts_off_its_torn_tail(tmp_path: Path) -> None:
     """What is appended begins on a line of its own."""
-    line = {"is": "outcome", "of": "search", "ticket": 0, "stage": "filter", "outcome": {"status": "ok"}}
+    line = {"is": "outcome", "of": "search", "ticket": 0, "stage": "filter",
+            "outcome": {"status": "ok", "why": ""}}  # fmt: skip
     (tmp_path / JOURNAL).write_text(json.dumps(line) + "\n" + '{"is": "outc')
     for _ in range(2):
         here = Journal(tmp_path, read_journal(tmp_path))
