@@ -27,7 +27,7 @@ from lossc.runtime.tasks import TaskSpec
 REMARKS = """\
 For one seed all methods meet the same split, models and batches; a search's test figure is the mean of five trainings,
 and differences are paired over seeds. What it says: on MNIST every search finds a loss that clearly beats cross entropy
-at these 300 steps (a larger implicit learning rate is part of that), and gp-lfl beats random search (p = 0.0014, before
+at these 500 steps (a larger implicit learning rate is part of that), and gp-lfl beats random search (p = 0.0014, before
 any correction for nine comparisons). On Diabetes and California, where the metric is the usual loss itself, nothing
 beats it, and no method is clearly better than another; one of five evomal winners on California diverges in two of its
 five long trainings, although both trainings of its re-ranking had gone well. evomal stays the default: nothing here

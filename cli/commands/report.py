@@ -31,10 +31,9 @@ def run(
     table of the test part, costs.
     """
     begin(ctx, as_json, quiet)
-    from lossc.runtime.search.report.verdict import verdict
-
     from lossc.runtime.search.folder import REPORT, read_run
     from lossc.runtime.search.report import render_report
+    from lossc.runtime.search.report.verdict import verdict
 
     found = read_run(folder)
     text, facts = render_report(found), {"run": folder, "verdict": verdict(found)}
