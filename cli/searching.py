@@ -242,9 +242,11 @@ def _report(found: SearchResult, output: str | None) -> str:
         f"{clock(found.seconds)}; {found.search.trainings} trained",
         counted(found.counts),
     ]
-    if not found.best:
-        return "\n".join([*lines, "no loss passed the filters: try more generations, or other functions", ""])
-    text = "\n".join(lines) + "\n" + best_table(found.best[:TABLE_ROWS], task.metric.name, config)
+    text = "\n".join(lines) + "\n"
+    if found.best:
+        text += best_table(found.best[:TABLE_ROWS], task.metric.name, config)
+    elif not found.stopped:
+        return text + "no loss passed the filters: try more generations, or other functions\n"
     if found.stopped:
         how = f"lossc resume {found.run}" if found.run else "nothing: there is no folder"
         return text + f"stopped early; go on with: {how}\n"
