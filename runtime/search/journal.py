@@ -12,6 +12,7 @@ since what comes after it would be lost.
 
 from __future__ import annotations
 
+import io
 import json
 import os
 from collections.abc import Mapping
@@ -95,7 +96,7 @@ def read_journal(folder: str | Path) -> Known:
         data = file.read_bytes() if file.exists() else b""
     except OSError as problem:
         raise UsageError("L256", f"{file} cannot be read: {problem.strerror or problem}") from None
-    for number, line in enumerate(data.splitlines(keepends=True), start=1):
+    for number, line in enumerate(io.BytesIO(data), start=1):  # ends at line feeds and nowhere else
         whole = line.endswith(b"\n")
         try:
             known.take(json.loads(line, parse_constant=_no_constant))

@@ -166,6 +166,17 @@ def _birth(change: dict[str, object]) -> bytes:
     return json.dumps({**line, "loss": {}, **change}).encode() + b"\n"
 
 
+def test_a_lost_byte_is_no_torn_tail(done: SearchResult, tmp_path: Path) -> None:
+    """A carriage return in the middle of a line ends none: what comes after it is not thrown away."""
+    folder, _ = copied(done, tmp_path / "b")
+    data = bytearray((folder / JOURNAL).read_bytes())
+    data[data.index(b"operator")] = 13
+    (folder / JOURNAL).write_bytes(data)
+    with pytest.raises(UsageError) as caught:
+        resume_search(folder)
+    assert caught.value.diagnostic.code == "L256" and (folder / JOURNAL).read_bytes() == data
+
+
 def test_one_process_at_a_time(done: SearchResult, tmp_path: Path) -> None:
     """A second one is refused, and `lossc runs` can tell."""
     folder, _ = copied(done, tmp_path / "b", 20)
