@@ -58,7 +58,13 @@ def where_of(asked: Any) -> Where:
         if value is not None and not 0 < value < float("inf"):
             raise UsageError("L223", f"`{option}` must be a positive number, got {value:g}")
     deadline = Where().deadline if asked.deadline is None else asked.deadline
-    return Where(asked.engine or "", workers, asked.address, deadline, asked.memory)
+    where = Where(asked.engine or "", workers, asked.address, deadline, asked.memory)
+    if where.name == "serial" and (asked.deadline is not None or asked.memory is not None or workers > 1):
+        raise UsageError(
+            "L235", "one process cannot end its own jobs: --deadline, --memory and --workers are for worker processes",
+            hint="--engine processes, or --workers 2",
+        )  # fmt: skip
+    return where
 
 
 def searched(session: Session, run: Callable[[Sequence[Callback], Callable[[], bool]], SearchResult]) -> SearchResult:

@@ -47,12 +47,14 @@ def summary(path: Path) -> dict[str, Any] | None:
     except UsageError:
         return None
     fame = _json(path / FAME)
-    best: dict[str, Any] = next(iter(fame.get("best", ())), {})
+    listed = fame.get("best")
+    best = listed[0] if isinstance(listed, list) and listed and isinstance(listed[0], dict) else {}
+    fitness = best.get("fitness")
     state = "running" if is_locked(path) else "finished" if (path / FINALS).exists() else "interrupted"
     return {
         "run": str(path), "task": about.get("name"), "model": about.get("model"), "method": config.method,
         "preset": config.preset, "seed": config.seed, "state": state, "losses": fame.get("committed", 0),
-        "best": None if best.get("fitness") is None else round(best["fitness"], 4), "formula": best.get("formula"),
+        "best": round(fitness, 4) if isinstance(fitness, float) else None, "formula": best.get("formula"),
     }  # fmt: skip
 
 

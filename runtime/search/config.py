@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from lossc.runtime.meta.config import checked, of_preset
 
@@ -112,6 +112,12 @@ class SearchConfig(BaseModel):
     control: bool = True
     test_seeds: int = Field(default=5, ge=0, le=100)
     seed: int = Field(default=0, ge=0, le=2**31 - 1)
+
+    @model_validator(mode="after")
+    def _fits(self) -> SearchConfig:
+        if self.low > self.high:
+            raise ValueError(f"low is {self.low} and high is {self.high}")
+        return self
 
     @property
     def budget(self) -> int:

@@ -75,9 +75,13 @@ def read_settings(path: str | Path) -> tuple[TaskSpec | None, SearchConfig, dict
         raise UsageError("L256", f"{path} holds no search, but a run of `{str(found.get('kind'))[:40]}`")
     try:
         spec = None if found["task"] is None else TaskSpec.from_json(found["task"])
-        return spec, SearchConfig(**found["settings"]), dict(found["about"])
-    except (KeyError, TypeError, ValueError, UsageError) as problem:
-        raise UsageError("L256", f"the settings in {path} cannot be used: {problem}") from None
+        about = dict(found["about"])
+        if about["roles"] not in (["real", "real"], ["onehot", "prob"]):
+            raise ValueError("the roles of the losses are none")
+        return spec, SearchConfig(**found["settings"]), about
+    except (KeyError, TypeError, ValueError, AttributeError, UsageError) as problem:
+        why = " ".join(str(problem).split())[:200]
+        raise UsageError("L256", f"the settings in {path} cannot be used: {why}") from None
 
 
 def read_run(path: str | Path) -> Run:

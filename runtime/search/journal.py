@@ -32,6 +32,9 @@ _NEEDS = {
 }
 
 
+_HOLDS = {"filter": ("signature",), "train": ("phi", "fitness", "values")}
+
+
 @dataclass(eq=False)
 class Known:
     """What a journal holds: births by ticket and outcomes by (ticket, stage), each for `search`, `control` and `final`;
@@ -50,7 +53,7 @@ class Known:
         if kind == BIRTH:
             _check_birth(line)
         elif kind == OUTCOME:
-            _check_outcome(line["outcome"])
+            _check_outcome(str(line["stage"]), line["outcome"])
         if kind == ENVIRONMENT:
             self.environments.append(dict(line))
         elif kind == BIRTH:
@@ -69,8 +72,12 @@ def _check_birth(line: Mapping[str, Any]) -> None:
         raise ValueError("a parent that is not there")
 
 
-def _check_outcome(outcome: Mapping[str, Any]) -> None:
-    """ValueError for an outcome that no job of ours comes to."""
+def _check_outcome(stage: str, outcome: Mapping[str, Any]) -> None:
+    """ValueError or KeyError for an outcome that no job of ours comes to."""
+    if outcome["status"] != "failed":
+        for name in _HOLDS.get(stage if outcome["status"] == "ok" or stage == "filter" else "", ()):
+            if outcome[name] is None:
+                raise ValueError("a field is empty")
     if not all(isinstance(outcome[k], str) for k in ("status", "why")):
         raise ValueError("no status")
     numbers = (outcome.get(k) for k in ("fitness", "val", "test", "seconds", "steps"))
@@ -82,7 +89,7 @@ def _check_outcome(outcome: Mapping[str, Any]) -> None:
 
 
 def _number(value: object) -> bool:
-    return type(value) in (int, float)
+    return type(value) is float or (type(value) is int and abs(value) < 2**53)
 
 
 def _no_constant(name: str) -> float:

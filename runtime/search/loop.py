@@ -186,7 +186,9 @@ class Search:
             if here.same_as is None and found is None:
                 return
             trains = here.same_as is None and found is not None and self._trains(here, found)
-            self.past.decide(trains or here.operator in KEPT or not self.config.fill)
+            passed = trains and found is not None and found["status"] == OK
+            kept = here.same_as is not None and here.operator in KEPT
+            self.past.decide(passed or kept or not self.config.fill)
             if trains:
                 self.begun += 1
                 yield here.ticket
@@ -232,8 +234,8 @@ class Search:
 
     def _judge(self, here: Individual) -> None:
         assert here.outcome is not None
-        if here.outcome.get("status") != OK or here.outcome.get("fitness") is None:
-            return
+        if here.outcome.get("status") != OK or here.outcome.get("fitness") is None or here.outcome.get("audited"):
+            return  # an audit is for knowing how often the filters are wrong, and makes nothing of what they reject
         here.fitness = Fitness((here.outcome["fitness"], len(here)))
         whole = here.same_as is None and len(here.outcome.get("values", ())) == self.config.fitness_seeds
         if whole and (not self.leaders or here.value < self.leaders[-1].value):

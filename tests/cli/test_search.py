@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from lossc.runtime.search.config import make_search_config
 from tests.cli.support import Ran
 from tests.cli.test_commands import OF_RUNS, examples
 
@@ -124,6 +125,7 @@ def test_options_go_before_the_file(lossc: Run, tmp_path: Path, config: str) -> 
         (("--seed-losses", "huber"), 2, "hyper-parameters"),
         (("--task", "nowhere"), 2, "L221"),
         (("--config", "nowhere.toml"), 2, "L230"),
+        (("--deadline", "3"), 2, "--workers"),
     ],
 )
 def test_errors_help(lossc: Run, args: tuple[str, ...], code: int, says: str, tmp_path: Path) -> None:
@@ -142,6 +144,7 @@ def test_errors_help(lossc: Run, args: tuple[str, ...], code: int, says: str, tm
         ("task = 3", "neither"),
         ("population = ", "no TOML"),
         ("population = 'many'", "population"),
+        ("low = 5", "low is 5 and high is 4"),
     ],
 )
 def test_wrong_files_are_said_to_be(lossc: Run, tmp_path: Path, text: str, says: str) -> None:
@@ -149,6 +152,21 @@ def test_wrong_files_are_said_to_be(lossc: Run, tmp_path: Path, text: str, says:
     (tmp_path / "bad.toml").write_text(text)
     ran = lossc("search", "--config", str(tmp_path / "bad.toml"))
     assert ran.code == 2 and "L255" in ran.err and says in ran.err
+
+
+@pytest.mark.parametrize(
+    "fame", ['{"best": null}', '{"best": ["x"]}', '{"best": [{"fitness": "x"}]}', "[", '{"best": 5}']
+)
+def test_a_damaged_table_hides_no_run(lossc: Run, tmp_path: Path, fame: str) -> None:
+    """The run is listed, without a best loss."""
+    about = {"roles": ["real", "real"], "name": "diabetes"}
+    settings = make_search_config("quick").model_dump(mode="json")
+    (tmp_path / "runs" / "a").mkdir(parents=True)
+    record = {"config": {"kind": "search", "task": None, "about": about, "settings": settings}}
+    (tmp_path / "runs" / "a" / "config.json").write_text(json.dumps(record))
+    (tmp_path / "runs" / "a" / "hall_of_fame.json").write_text(fame)
+    ran = lossc("runs")
+    assert ran.code == 0 and "runs/a" in ran.out and "interrupted" in ran.out
 
 
 def test_commands_on_what_is_no_run(lossc: Run, tmp_path: Path) -> None:

@@ -199,6 +199,7 @@ def test_early_rejects_are_audited() -> None:
 
     assert state.filtered[0]["status"] == REJECTED
     assert state.trained[0]["audited"] == "unpromising" and state.trained[0]["late"] == "unpromising"
+    assert not state.individuals[0].member and not state.individuals[0].fitness.valid
     assert "audited" not in state.trained[1]
 
 

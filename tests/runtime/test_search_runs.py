@@ -150,7 +150,8 @@ def test_a_damaged_journal_is_an_error_and_stays(done: SearchResult, tmp_path: P
 
 
 _WRONG: list[dict[str, object]] = [
-    {"phi": "abc"}, {"fitness": "abc"}, {"values": None}, {"status": None}, {"fitness": float("nan")}, {"phi": [None]},
+    {"phi": "abc"}, {"phi": None}, {"phi": [None]}, {"fitness": "abc"}, {"fitness": 10**400}, {"fitness": float("nan")},
+    {"values": None}, {"status": None},
 ]  # fmt: skip
 _STRANGE: list[dict[str, object]] = [{"parents": [999]}, {"parents": "ab"}, {"ticket": "x"}, {"key": 1}, {"loss": []}]
 
@@ -285,7 +286,7 @@ def test_a_broken_index_is_made_anew(done: SearchResult, tmp_path: Path) -> None
 def test_a_journal_cuts_off_its_torn_tail(tmp_path: Path) -> None:
     """What is appended begins on a line of its own."""
     line = {"is": "outcome", "of": "search", "ticket": 0, "stage": "filter",
-            "outcome": {"status": "ok", "why": ""}}  # fmt: skip
+            "outcome": {"status": "ok", "why": "", "signature": []}}  # fmt: skip
     (tmp_path / JOURNAL).write_text(json.dumps(line) + "\n" + '{"is": "outc')
     for _ in range(2):
         here = Journal(tmp_path, read_journal(tmp_path))

@@ -86,9 +86,10 @@ def audit(*searches: Search | None) -> Audit:
     looked = [i for i in trained if (i.outcome or {}).get("audited")]
     usual = [i.value for i in trained if i.fitness.valid and i not in looked]
     middle = median(usual) if usual else None
+    values = [v for i in looked if (v := (i.outcome or {}).get("fitness")) is not None]
     return Audit(
-        len(looked), sum((i.outcome or {}).get("late") == "" for i in looked), sum(i.fitness.valid for i in looked),
-        sum(middle is not None and i.value < middle for i in looked), middle,
+        len(looked), sum((i.outcome or {}).get("late") == "" for i in looked), len(values),
+        sum(middle is not None and v < middle for v in values), middle,
     )  # fmt: skip
 
 
