@@ -23,6 +23,7 @@ COMMANDS: dict[str, str] = {
     "sparsify": "Let a loss need the target's prediction only, approximately.",
     "show": "Show a loss: its facts, or one form of it.",
     "grad": "The derivative of a loss, in closed form.",
+    "rule": "What a loss teaches when training begins, and at its end.",
     "accuracy": "How exact a loss is in each dtype, against mpmath.",
     "train": "Train a model with a loss, beside the usual one.",
     "optimize": "Learn the coefficients of a loss, by unrolled differentiation.",

@@ -104,6 +104,12 @@ Example: `loss.simplify(timeout=-1)`""",
 Example: `--eps clip`, `--kinks both`
 The policies are none, add and clamp for eps, and torch, zero, left, right and mid for kinks. docs/numerics.md shows
 what they do.""",
+    "L206": """A loss whose learning rule cannot be looked at as that of a classification.
+Example: `lossc rule "(y - f)^2"` without roles, a loss that has no value at y = 0, one without f
+Declare y: onehot (or binary, sign) and f: prob (or logit, real); write xlogy(y, y) for y*log(y).""",
+    "L207": """A number of classes that a row cannot have.
+Example: `lossc rule ace --classes 1`, `lossc rule bce --classes 10` (each label is judged on its own)
+Give 2 or more, or leave C a symbol.""",
     "L210": """A dialect that does not exist.
 Example: `--dialect evo`
 The dialects are lossc, evomal (the thesis's protected operators) and public (its public code's clamped ones).""",
