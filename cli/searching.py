@@ -6,6 +6,7 @@ import signal
 import statistics
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lossc.cli.context import Outcome, Session, console, table
+from lossc.cli.context import Outcome, Session, console, printable, table
 from lossc.cli.learning import MAX_WORKERS, check_range
 from lossc.cli.output import STDOUT, write
 from lossc.compiler.errors import UsageError
@@ -252,6 +253,10 @@ def _report(found: SearchResult, output: str | None) -> str:
     if found.best:
         text += best_table(found.best[:TABLE_ROWS], task.metric.name, config)
     elif not found.stopped:
+        failed = Counter(str((i.outcome or {}).get("why")) for i in found.search.population if _failed(i))
+        if failed:
+            (why, count), *_ = failed.most_common(1)
+            return text + f"no loss could be judged; {count} of {found.committed} failed with: {printable(why)}\n"
         return text + "no loss passed the filters: try more generations, or other functions\n"
     if found.stopped:
         how = f"lossc resume {found.run}" if found.run else "nothing: there is no folder"
@@ -262,6 +267,10 @@ def _report(found: SearchResult, output: str | None) -> str:
     if output not in (None, STDOUT):
         text += f"written: {output}\n"
     return text
+
+
+def _failed(individual: Individual) -> bool:
+    return individual.outcome is not None and individual.outcome.get("status") == "failed"
 
 
 def best_table(best: Sequence[Any], metric: str, config: Any) -> str:

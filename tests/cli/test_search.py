@@ -98,6 +98,17 @@ def test_search_in_json(lossc: Run) -> None:
     assert "runs/digits-evomal-1" in lossc("runs").out
 
 
+def test_a_model_that_fails_is_named(lossc: Run, tmp_path: Path) -> None:
+    """If every loss fails, the commonest reason is said."""
+    (tmp_path / "t.py").write_text(
+        "import torch\nfrom lossc.runtime.tasks import make_task\n"
+        "def model():\n    raise ValueError('boom')\n"
+        "task = make_task('mine', torch.randn(40, 3), torch.randn(40), model=model)\n"
+    )
+    ran = lossc("search", "--task", "t.py:task", *QUICK, "--no-control", "--run", "r")
+    assert "ValueError: boom" in ran.out + ran.err and "passed the filters" not in ran.out
+
+
 def test_options_go_before_the_file(lossc: Run, tmp_path: Path, config: str) -> None:
     """And the file before the preset."""
     ran = lossc(
