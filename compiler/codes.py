@@ -110,6 +110,12 @@ Declare y: onehot (or binary, sign) and f: prob (or logit, real); write xlogy(y,
     "L207": """A number of classes that a row cannot have.
 Example: `lossc rule ace --classes 1`, `lossc rule bce --classes 10` (each label is judged on its own)
 Give 2 or more, or leave C a symbol.""",
+    "L208": """A loss without numbers where there must be some to judge it.
+Example: `lossc analyze` of a loss with a hyper-parameter without a default, or with coefficients φ
+Give a value with --set name=value, or write numbers in place of the coefficients.""",
+    "L209": """A box, or the name of a property, that cannot be.
+Example: `--box f=2..1`, `--box f=-1..1` of a probability
+A box is bounded, and within what the role of y or f allows; docs/properties.md lists the properties.""",
     "L210": """A dialect that does not exist.
 Example: `--dialect evo`
 The dialects are lossc, evomal (the thesis's protected operators) and public (its public code's clamped ones).""",

@@ -67,7 +67,7 @@ class Facts:
 
     def _compute(self, here: Expr) -> Interval:
         if here.op == CONST:
-            return _constant(here)
+            return constant_range(here)
         if here.op == ARG:
             return ROLES[self._roles.get(here.name, "real")].range
         if here.op == PARAM:
@@ -89,7 +89,8 @@ class Facts:
         return found
 
 
-def _constant(here: Expr) -> Interval:
+def constant_range(here: Expr) -> Interval:
+    """The least interval of floats that holds a constant."""
     number = here.number
     try:
         near = float(number)

@@ -117,15 +117,20 @@ def mul(a: Interval, b: Interval) -> Interval:
 
 
 def div(a: Interval, b: Interval) -> Interval:
-    """The image of a / b; anything at all, and not certain to be defined, if b can be 0."""
-    if not b.nonzero:
-        return NOWHERE_SURE
-    inverse = Interval(down(1 / b.hi) if b.hi else -INF, up(1 / b.lo) if b.lo else INF, b.total)
-    if b.lo > 0:
-        inverse = Interval(max(inverse.lo, 0.0), inverse.hi, b.total)
-    else:
-        inverse = Interval(inverse.lo, min(inverse.hi, 0.0), b.total)
-    return mul(a, inverse)
+    """The image of a / b. If b can be 0 it is not certain to be defined: the range is that of where b is not 0."""
+    if b.nonzero:
+        return mul(a, _inverse(b))
+    if b.lo == 0 < b.hi:
+        return partial(mul(a, Interval(_inverse(Interval(b.hi, b.hi)).lo, INF)))
+    if b.lo < 0 == b.hi:
+        return partial(mul(a, Interval(-INF, _inverse(Interval(b.lo, b.lo)).hi)))
+    return NOWHERE_SURE
+
+
+def _inverse(b: Interval) -> Interval:
+    """The image of 1 / b, for a b that is never 0."""
+    lo, hi = down(1 / b.hi) if b.hi else -INF, up(1 / b.lo) if b.lo else INF
+    return Interval(max(lo, 0.0), hi, b.total) if b.lo > 0 else Interval(lo, min(hi, 0.0), b.total)
 
 
 def square(a: Interval) -> Interval:

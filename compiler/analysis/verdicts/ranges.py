@@ -1,0 +1,266 @@
+"""Interval evaluation of one expression on boxes, and branch and bound on its sign.
+
+Along the class axis a node has two ranges: at the target, and at every other class. Where an operand is defined on a
+part of the box only, its range is that of the part: a claim about signs is one about points where there is a value.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import TypeAlias
+
+from lossc.compiler import interval as iv
+from lossc.compiler import ops
+from lossc.compiler.facts import constant_range
+from lossc.compiler.interval import INF, TINY, Interval
+from lossc.compiler.ir import CONST, LEAF_OPS, ONE, Expr, F, postorder
+from lossc.compiler.ops import call
+
+Box: TypeAlias = Mapping[Expr, Interval]
+Pair: TypeAlias = tuple[Interval, Interval]
+
+BUDGET = 600
+"""Boxes that a search may look at."""
+FAR, NEAR = 1e280, 1e-280
+"""Boxes are not split beyond these."""
+
+
+class Ranges:
+    """An expression as a program on intervals.
+
+    `classes` is C for pairs along the class axis, None for numbers; leaves in `inside` are certainly less than 1. With
+    `in_f`, only what f enters counts for being defined: the claim is one about each y for which the rest has a value.
+    """
+
+    def __init__(
+        self, root: Expr, classes: int | None = None, inside: frozenset[Expr] = frozenset(), in_f: bool = False
+    ) -> None:
+        self.order = postorder(root)
+        self.root, self.classes = root, classes
+        self.place = {n: i for i, n in enumerate(self.order)}
+        self.rest = {ONE - leaf for leaf in inside}
+        self.fixed = {n for n in self.order if not any(m is F for m in postorder(n))} if in_f else set()
+
+    def __call__(self, box: Box) -> Interval:
+        """The range on a box; of the target and the other classes together."""
+        target, other = self.pair(box)
+        return iv.hull([target, other])
+
+    def pair(self, box: Box, other: Box | None = None) -> Pair:
+        """The ranges at the target and at another class, whose leaves have the ranges of `other`."""
+        return self.all(box, other)[-1]
+
+    def all(self, box: Box, other: Box | None = None) -> list[Pair]:
+        """The ranges of every node of `order`."""
+        done: list[Pair] = []
+        for here in self.order:
+            if here.op in LEAF_OPS:
+                a = _leaf(here, box)
+                done.append((a, a if other is None else _leaf(here, other)))
+                continue
+            args = [done[self.place[a]] for a in here.args]
+            record = ops.OPS[here.op]
+            if record.axis in (ops.REDUCE, ops.MAP):
+                done.append(self._along(record, args[0]))
+            elif record.axis == ops.SIZE and self.classes is not None:
+                done.append((iv.point(self.classes), iv.point(self.classes)))
+            else:
+                a = self._one(here, record, [x[0] for x in args])
+                same = all(x[0] is x[1] for x in args)
+                done.append((a, a if same else self._one(here, record, [x[1] for x in args])))
+        return done
+
+    def _one(self, here: Expr, record: ops.OpRecord, args: list[Interval]) -> Interval:
+        found = refined(here, _sharp(record, args), args)
+        if here in self.rest:
+            return Interval(max(found.lo, TINY), found.hi, found.total)
+        return Interval(found.lo, found.hi) if here in self.fixed else found
+
+    def _along(self, record: ops.OpRecord, x: Pair) -> Pair:
+        """A reduction or map: sums are added up, the rest is a rule on the hull."""
+        if record.name in ("sum_c", "mean_c") and self.classes is not None:
+            total = iv.add(x[0], iv.mul(iv.point(float(self.classes - 1)), x[1]))
+            out = total if record.name == "sum_c" else iv.div(total, iv.point(float(self.classes)))
+        elif record.name == "max_c":
+            out = ops.OPS["max"].interval(*x)
+        else:
+            out = _within(record, iv.hull(x), self.classes)
+        return out, out
+
+
+def _within(record: ops.OpRecord, x: Interval, classes: int | None) -> Interval:
+    """A map or a log-sum-exp: of C operands within a width, log-probabilities are at least -width - log C."""
+    found = record.interval(x)
+    if classes is None or not (math.isfinite(x.lo) and math.isfinite(x.hi)):
+        return found
+    spare = iv.up(math.log(classes), 4)
+    if record.name == "logsumexp_c":
+        return Interval(found.lo, min(found.hi, iv.up(x.hi + spare)), found.total)
+    if record.name == "log_softmax" or (record.name == "log_cosoftmax" and classes > 1):
+        return Interval(iv.down(x.lo - x.hi - spare, 2), 0.0, x.total)
+    return found
+
+
+def _leaf(here: Expr, box: Box) -> Interval:
+    return constant_range(here) if here.op == CONST else box[here]
+
+
+def refined(here: Expr, found: Interval, args: list[Interval]) -> Interval:
+    """Sharper than operand by operand: x*x >= 0, x - x = 0; and what only underflow has made 0 is not 0."""
+    if here.op in _SIGNED and all(a.nonzero for a in args[:2]) and not found.nonzero:
+        if found.lo >= 0:
+            found = Interval(TINY, found.hi, found.total)
+        elif found.hi <= 0:
+            found = Interval(found.lo, -TINY, found.total)
+    if len(here.args) == 2 and here.args[0] is here.args[1]:
+        x = args[0]
+        if here.op == "mul":
+            return refined(call("square", here.args[0]), iv.square(x), [x])
+        if here.op == "div" and x.nonzero:
+            return Interval(1.0, 1.0, x.total)
+        if here.op == "sub":
+            return Interval(0.0, 0.0, x.total)
+    if here.op == "div" and here.args[1].op == "sum_c" and here.args[1].args[0] is here.args[0] and args[0].lo >= 0:
+        return Interval(0.0, 1.0, found.total)  # a share of a sum over the classes
+    if here.op == "pow" and args[0].lo > 0 and found.lo == 0:
+        return Interval(TINY, found.hi, found.total)
+    return found
+
+
+def _sharp(record: ops.OpRecord, args: list[Interval]) -> Interval:
+    """The record's rule, without its rounding at ends where the value is known exactly: log(1) = 0."""
+    found = record.interval(*args)
+    if record.arity != 1 or not record.exact or not record.monotone:
+        return found
+    low, high = (_exact(record, x) for x in (args[0].lo, args[0].hi))
+    if record.monotone[0] < 0:
+        low, high = high, low
+    return Interval(found.lo if low is None else low, found.hi if high is None else high, found.total)
+
+
+def _exact(record: ops.OpRecord, x: float) -> float | None:
+    """The value at a float, if the record has it and it is a float itself."""
+    if math.isinf(x):
+        return None
+    value = record.exact.get(Fraction(x))
+    return float(value) if value is not None and Fraction(float(value)) == value else None
+
+
+_SIGNED = frozenset({"mul", "div", "square", "sqrt", "abs"})
+INSIDE = Interval(TINY, 1.0)
+"""Probabilities as a softmax gives them: above 0 and, if the leaf is named as `inside`, below 1."""
+
+
+# -- branch and bound -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a search came to: "proved", "refuted" (a box on which the claim is certainly false) or "open"."""
+
+    status: str
+    boxes: int
+    box: Box | None = None
+    bound: float = INF
+
+
+def prove(root: Ranges, box: Box, holds: Callable[[Interval], bool], fails: Callable[[Interval], bool],
+          budget: int = BUDGET) -> Found:  # fmt: skip
+    """Whether `holds` is true of the values on the whole box, by splitting it."""
+    todo: list[Box] = [box]
+    seen = 0
+    while todo:
+        here = todo.pop()
+        seen += 1
+        found = root(here)
+        if holds(found):
+            continue
+        if fails(found) and found.total:
+            return Found("refuted", seen, here)
+        halves = split(here)
+        if halves is None or seen + len(todo) > budget:
+            return Found("open", seen, here)
+        todo.extend(halves)
+    return Found("proved", seen)
+
+
+def positive(root: Ranges, box: Box, budget: int = BUDGET) -> Found:
+    """root > 0 wherever it has a value."""
+    return prove(root, box, lambda r: r.lo > 0, lambda r: r.hi <= 0, budget)
+
+
+def nonnegative(root: Ranges, box: Box, budget: int = BUDGET) -> Found:
+    """root >= 0 wherever it has a value."""
+    return prove(root, box, lambda r: r.lo >= 0, lambda r: r.hi < 0, budget)
+
+
+def negative(root: Ranges, box: Box, budget: int = BUDGET) -> Found:
+    """root < 0 wherever it has a value."""
+    return prove(root, box, lambda r: r.hi < 0, lambda r: r.lo >= 0, budget)
+
+
+def nonpositive(root: Ranges, box: Box, budget: int = BUDGET) -> Found:
+    """root <= 0 wherever it has a value."""
+    return prove(root, box, lambda r: r.hi <= 0, lambda r: r.lo > 0, budget)
+
+
+def greatest(root: Ranges, box: Box, size: Callable[[Interval], float], enough: float, budget: int = BUDGET) -> float:
+    """An upper bound of `size` over the box: no more than `enough` if the budget allows, else the best found."""
+    first = size(root(box))
+    queue: list[tuple[float, int, Box]] = [(-first, 0, box)]
+    seen = 1
+    while queue:
+        top = -queue[0][0]
+        if top <= enough or seen > budget:
+            return top
+        _, _, here = heapq.heappop(queue)
+        halves = split(here)
+        if halves is None:
+            return top
+        for half in halves:
+            seen += 1
+            heapq.heappush(queue, (-size(root(half)), seen, half))
+    return -INF
+
+
+def split(box: Box) -> tuple[Box, Box] | None:
+    """Two halves of the box along its widest side; None if it is too small to be split."""
+    widest, where, best = None, 0.0, 0.0
+    for leaf, x in box.items():
+        width, middle = _width(x)
+        if middle is not None and width > best:
+            widest, where, best = leaf, middle, width
+    if widest is None:
+        return None
+    x = box[widest]
+    return {**box, widest: Interval(x.lo, where, x.total)}, {**box, widest: Interval(where, x.hi, x.total)}
+
+
+def _width(x: Interval) -> tuple[float, float | None]:
+    """How wide a side is, and where to cut it: at 0, by orders of magnitude where they differ, else in the middle."""
+    if x.lo == x.hi:
+        return 0.0, None
+    if x.lo < 0 < x.hi:
+        return max(_size(x.hi) + _size(x.lo), 1.0), 0.0
+    if x.hi <= 0:
+        width, middle = _width(Interval(-x.hi, -x.lo))
+        return width, None if middle is None else -middle
+    low, high = x.lo, x.hi
+    if high == INF:
+        return 50.0, max(1.0, 8 * low) if low < FAR else None
+    if low < NEAR:
+        return 40.0, None if high < NEAR else high / 16
+    if high > 4 * low:
+        return math.log2(high / low), math.sqrt(low) * math.sqrt(high)
+    middle = low + (high - low) / 2
+    if not low < middle < high or (high - low) < 1e-9 * high:
+        return 0.0, None
+    return (high - low) / high, middle
+
+
+def _size(x: float) -> float:
+    return 50.0 if math.isinf(x) else abs(x)

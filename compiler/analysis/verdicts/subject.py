@@ -1,0 +1,294 @@
+"""A loss as the subject of verdicts: the functions of one prediction that it consists of, and where they live.
+
+    regression    L(y, f); if it is a function of y - f alone, y = 0 stands for every y
+    margin        y is -1 or +1; if L(-1, f) = L(1, -f), y = 1 stands for both
+    label         y is 0 or 1
+    classes       one-hot targets and a sum over the classes: the term of the target (y = 1), and that of another class
+    soft          targets that are probabilities, and a sum over the classes
+    row           the classes depend on each other: bounds hold for any row, witnesses are rows of three classes
+
+Hyper-parameters are at given values. The *domain* is what the roles say, open where a softmax or sigmoid never gives
+the end; the *box* is a bounded part of it, its ends included, on which floating point is judged.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from lossc.compiler import ops
+from lossc.compiler.analysis.verdicts.ranges import INSIDE, Box, Ranges
+from lossc.compiler.errors import LosscError, UsageError
+from lossc.compiler.facts import Facts
+from lossc.compiler.interval import INF, NONNEGATIVE, POSITIVE, REAL, UNIT, Interval, point
+from lossc.compiler.ir import ARG, COEF, PARAM, ZERO, Expr, F, Y, const, param, postorder, substitute
+from lossc.compiler.loss import CLASSWISE, Loss, varies
+from lossc.compiler.ops import call
+from lossc.compiler.passes.canonicalize import canonical_expr
+from lossc.compiler.passes.differentiate import derivative, differentiate
+from lossc.compiler.passes.simplex import CLASSES
+
+REGRESSION, MARGIN, LABEL, CLASS, SOFT, ROW = "regression", "margin", "label", "classes", "soft", "row"
+DEFAULT_CLASSES = 10
+ROW_CLASSES = 3
+"""Classes of the rows that witnesses are."""
+
+BOXES: Mapping[str, Interval] = {
+    "real": Interval(-100.0, 100.0), "logit": Interval(-100.0, 100.0), "positive": Interval(1e-6, 100.0),
+    "count": Interval(0.0, 100.0), "prob": UNIT, "binary": UNIT, "onehot": UNIT, "sign": Interval(-1.0, 1.0),
+}  # fmt: skip
+"""Where floating point is judged, unless another box is given."""
+_DOMAINS: Mapping[str, Interval] = {
+    "real": REAL, "logit": REAL, "positive": POSITIVE, "count": NONNEGATIVE, "prob": INSIDE,
+}  # fmt: skip
+
+
+class Out(Exception):
+    """The time is up."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """L as a function of f for one target, or of y and f if `target` is None.
+
+    words   "y = 1", "the target class"; "" if there is no other case
+    target  the target that `body` has in place of y
+    every   whether it stands for all targets: L depends on y - f (or y*f) alone
+    """
+
+    body: Expr
+    loss: Loss
+    words: str = ""
+    target: float | None = None
+    every: bool = False
+
+    @property
+    def free(self) -> bool:
+        """Whether y is a variable."""
+        return self.target is None
+
+    @cached_property
+    def facts(self) -> Facts:
+        return Facts(self.loss)
+
+    @cached_property
+    def domain(self) -> Box:
+        """All values of the variables."""
+        if self.free:
+            return {F: _DOMAINS[self.loss.f], Y: INSIDE if self.loss.y == "prob" else _DOMAINS[self.loss.y]}
+        return {F: _DOMAINS[self.loss.f]}
+
+    @cached_property
+    def inside(self) -> frozenset[Expr]:
+        return frozenset({F, Y} if self.loss.f == "prob" else ())
+
+    @cached_property
+    def slope(self) -> Expr:
+        """∂L/∂f. Raises LosscError where an operator has no derivative."""
+        return canonical_expr(derivative(self.body, F), self.facts)
+
+    @cached_property
+    def curve(self) -> Expr:
+        """∂²L/∂f²."""
+        return canonical_expr(derivative(self.slope, F), self.facts)
+
+    def ranges(self, root: Expr) -> Ranges:
+        """An expression of this case as a program on intervals."""
+        return Ranges(root, None, self.inside)
+
+    def here(self, f: float, y: float | None = None) -> dict[str, float]:
+        """A point as a witness has it."""
+        target = self.target if y is None else y
+        return {"y": 0.0 if target is None else target, "f": f}
+
+    @property
+    def clause(self) -> str:
+        """`, at the target class`, for sentences."""
+        return f", {self.words}" if self.words else ""
+
+
+class Subject:
+    """A loss with values of its hyper-parameters, and all that verdicts ask of it more than once.
+
+    Raises UsageError (L208) where a hyper-parameter has no value, or the loss has coefficients φ.
+    """
+
+    def __init__(
+        self, loss: Loss, *, box: Mapping[str, tuple[float, float]] | None = None, dtype: str = "float32",
+        classes: int | None = None, deadline: float = INF,
+    ) -> None:  # fmt: skip
+        self.source, self.dtype, self.deadline = loss, dtype, deadline
+        self.classes = classes or DEFAULT_CLASSES
+        self.loss = at_values(loss, self.classes)
+        self.box = self._box(box or {})
+        self.kind = _kind(self.loss)
+
+    def check_time(self) -> None:
+        """Raise Out if the time is up."""
+        if time.monotonic() > self.deadline:
+            raise Out
+
+    def _box(self, given: Mapping[str, tuple[float, float]]) -> Box:
+        out = {}
+        for leaf, role in ((Y, self.loss.y), (F, self.loss.f)):
+            low, high = given.get(leaf.name, (BOXES[role].lo, BOXES[role].hi))
+            out[leaf] = Interval(low, high)
+        return out
+
+    @property
+    def pointwise(self) -> bool:
+        """Whether the loss is one of single predictions, whose cases say everything."""
+        return self.kind != ROW
+
+    @cached_property
+    def distance(self) -> Expr | None:
+        """L at y = 0 as a function of f, if L is certainly a function of y - f alone."""
+        if self.kind != REGRESSION or self.loss.y != "real" or self.loss.f != "real":
+            return None
+        residual = param("?residual")
+        body = _with_residual(self.loss.body, residual)
+        if not any(n.op == ARG for n in postorder(body)):
+            return canonical_expr(substitute(body, {residual: -F}), Facts(self.loss))
+        try:
+            moved = derivative(self.loss.body, Y) + derivative(self.loss.body, F)
+        except LosscError:
+            return None
+        if canonical_expr(moved, Facts(self.loss)) is not ZERO:
+            return None
+        return canonical_expr(substitute(self.loss.body, {Y: ZERO}), Facts(self.loss))
+
+    @cached_property
+    def margin(self) -> bool:
+        """Whether L is certainly a function of y*f alone, for y = -1 and +1."""
+        if self.kind != MARGIN:
+            return False
+        facts = Facts(self.loss)
+        right = canonical_expr(substitute(self.loss.body, {Y: const(1)}), facts)
+        left = canonical_expr(substitute(self.loss.body, {Y: const(-1), F: -F}), facts)
+        return right is left
+
+    @cached_property
+    def cases(self) -> tuple[Case, ...]:
+        """The functions of one prediction; none for a row."""
+        body = self.loss.body
+        if self.kind == ROW:
+            return ()
+        if self.kind == REGRESSION:
+            if self.distance is not None:
+                return (Case(self.distance, self.loss, "", 0.0, True),)
+            return (Case(canonical_expr(body, Facts(self.loss)), self.loss),)
+        if self.kind == SOFT:
+            return (Case(canonical_expr(body, Facts(self.loss)), self.loss),)
+        if self.kind == MARGIN and self.margin:
+            return (self._fixed(1, "", True),)
+        if self.kind == CLASS:
+            return (self._fixed(1, "at the target class"), self._fixed(0, "at another class"))
+        low = -1 if self.kind == MARGIN else 0
+        return (self._fixed(1, "for y = 1"), self._fixed(low, f"for y = {low}"))
+
+    def _fixed(self, y: int, words: str, every: bool = False) -> Case:
+        body = substitute(self.loss.body, {Y: const(y)})
+        return Case(canonical_expr(body, Facts(self.loss)), self.loss, words, float(y), every)
+
+    # -- rows -------------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def row(self) -> Expr:
+        """The loss of a row of three classes in the leaves `ROW_F`; a one-hot target is the first class."""
+        return canonical_expr(self.spread, Facts(self.loss))
+
+    @cached_property
+    def spread(self) -> Expr:
+        """The same as it is written."""
+        return _spread(at_values(self.source, ROW_CLASSES))
+
+    @cached_property
+    def slopes(self) -> Loss:
+        """∂L/∂f at every class, as a loss. Raises LosscError where an operator has no derivative."""
+        return differentiate(self.loss)
+
+    def pair(self, root: Expr) -> Ranges:
+        """An expression along the class axis as a program on intervals: at the target, and at another class."""
+        return Ranges(root, self.classes, frozenset({F} if self.loss.f == "prob" else ()))
+
+    def pair_boxes(self, f: Interval | None = None) -> tuple[Box, Box]:
+        """The domain (or another range of f), at the target and at another class."""
+        domain = f or _DOMAINS[self.loss.f]
+        if self.loss.y == "onehot":
+            return {F: domain, Y: point(1.0)}, {F: domain, Y: point(0.0)}
+        y = BOXES[self.loss.y] if self.loss.y in ("binary", "sign", "prob") else _DOMAINS[self.loss.y]
+        return {F: domain, Y: y}, {F: domain, Y: y}
+
+
+ROW_F = tuple(param(f"?f{i}") for i in range(ROW_CLASSES))
+ROW_Y = (1.0, 0.0, 0.0)
+
+
+def at_values(loss: Loss, classes: int) -> Loss:
+    """The loss with its hyper-parameters and the number of classes put in."""
+    for n in postorder(loss.body):
+        if n.op == COEF:
+            raise UsageError("L208", f"{loss.name} has coefficients φ: there is no one loss to judge",
+                             hint="write numbers for them")  # fmt: skip
+        if n.op == PARAM and loss.parameter(n.name).default is None:
+            raise UsageError("L208", f"`{n.name}` has no value", hint=f"--set {n.name}=1")
+    values = {param(p.name): const(p.default) for p in loss.params if p.default is not None}
+    values[CLASSES] = const(classes)
+    return replace(loss, body=substitute(loss.body, values), params=(), spans={}, text=None)
+
+
+def _kind(loss: Loss) -> str:
+    if any(n.op in ops.OPS and ops.OPS[n.op].axis for n in postorder(loss.body)):
+        return ROW
+    if loss.y == "sign":
+        return MARGIN
+    if loss.y == "binary":
+        return LABEL
+    if loss.layout == CLASSWISE:
+        return CLASS if loss.y == "onehot" else SOFT
+    return REGRESSION
+
+
+def _with_residual(body: Expr, residual: Expr) -> Expr:
+    """The body with y - f and f - y replaced by a name."""
+    return substitute(body, {Y - F: residual, F - Y: -residual, Y + -F: residual, F + -Y: -residual})
+
+
+def _spread(loss: Loss) -> Expr:
+    """The loss of one row, written out over three classes."""
+    done: dict[Expr, Sequence[Expr]] = {}
+    targets = tuple(const(int(v)) for v in ROW_Y)
+    for here in postorder(loss.body):
+        if here is F:
+            done[here] = ROW_F
+        elif here is Y:
+            done[here] = (targets[0], const(-1), const(-1)) if loss.y == "sign" else targets
+        elif not here.args:
+            done[here] = (here,) * ROW_CLASSES
+        elif ops.record(here).axis in (ops.REDUCE, ops.MAP):
+            done[here] = _along(here.op, done[here.args[0]])
+        else:
+            columns = [done[a] for a in here.args]
+            done[here] = tuple(call(here.op, *(c[i] for c in columns)) for i in range(ROW_CLASSES))
+    values = done[loss.body]
+    return values[0] + values[1] + values[2] if varies(loss.body) else values[0]
+
+
+def _along(op: str, x: Sequence[Expr]) -> Sequence[Expr]:
+    if op in ("sum_c", "mean_c"):
+        total = x[0] + x[1] + x[2]
+        return (total if op == "sum_c" else total / ROW_CLASSES,) * ROW_CLASSES
+    if op == "max_c":
+        return (call("max", x[0], call("max", x[1], x[2])),) * ROW_CLASSES
+    every = call("logaddexp", x[0], call("logaddexp", x[1], x[2]))
+    if op == "logsumexp_c":
+        return (every,) * ROW_CLASSES
+    logs = [v - every for v in x]
+    others = [call("logaddexp", a, b) - every for a, b in itertools.combinations(reversed(x), 2)]
+    return {
+        "log_softmax": logs, "softmax": [call("exp", v) for v in logs], "log_cosoftmax": others,
+        "cosoftmax": [call("exp", v) for v in others],
+    }[op]  # fmt: skip

@@ -1,0 +1,63 @@
+"""Witnesses replayed in torch: the formula as written, at the points of the witness, differentiated by autograd."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace as replaced
+
+import torch
+from torch import Tensor
+
+from lossc.compiler.analysis.verdicts.scores import SCORES
+from lossc.compiler.analysis.verdicts.subject import DEFAULT_CLASSES, ROW_CLASSES, at_values
+from lossc.compiler.analysis.verdicts.verdict import GRADIENT, HESSIAN, Entry, Witness
+from lossc.compiler.ir import F, substitute
+from lossc.compiler.loss import CLASSWISE, Loss
+from lossc.compiler.ops import call
+from lossc.compiler.targets.options import Options
+from lossc.runtime.compiled import to_torch
+
+
+def replay(loss: Loss, witness: Witness, classes: int = DEFAULT_CLASSES) -> list[float]:
+    """The numbers of a witness, computed anew by torch in its dtype (float64 for true numbers): one a point.
+
+    Hyper-parameters are at their defaults; rows have three classes, single predictions of a classification loss the
+    number of classes that was judged. `witness.holds(replay(loss, witness))` is the test.
+    """
+    return [_one(loss, point, witness, classes) for point in witness.points]
+
+
+def _one(loss: Loss, point: Mapping[str, Entry], witness: Witness, classes: int) -> float:
+    scores = SCORES in point
+    f = point[SCORES if scores else "f"]
+    row = isinstance(f, tuple)
+    plain = at_values(loss, ROW_CLASSES if row else classes)
+    if scores:
+        plain = plain.with_body(substitute(plain.body, {F: call(loss.link, F)}))
+    y_role, f_role = ("real", "real")
+    free = replaced(plain, y=y_role, f=f_role)
+    module = to_torch(free, "none", options=Options(literal=True))
+    dtype = getattr(torch, witness.dtype or "float64")
+    given = _tensor(f, dtype).requires_grad_()
+    target = _tensor(point["y"], dtype)
+    whole = row or free.layout == CLASSWISE
+    value = module(given[None], target[None]).sum() if whole else module(given, target).sum()
+    if witness.quantity not in (GRADIENT, HESSIAN):
+        return float(value.detach())
+    slope = _gradient(value, given, graph=witness.quantity == HESSIAN)
+    entry = slope[witness.entry] if slope.ndim else slope
+    if witness.quantity == GRADIENT:
+        return float(entry.detach())
+    curve = _gradient(entry, given, graph=False)
+    return float((curve[witness.entry] if curve.ndim else curve).detach())
+
+
+def _gradient(value: Tensor, given: Tensor, *, graph: bool) -> Tensor:
+    if not value.requires_grad:
+        return torch.zeros_like(given)
+    (slope,) = torch.autograd.grad(value, given, create_graph=graph, allow_unused=True)
+    return torch.zeros_like(given) if slope is None else slope
+
+
+def _tensor(value: Entry, dtype: torch.dtype) -> Tensor:
+    return torch.tensor(value, dtype=torch.float64).to(dtype)
