@@ -20,12 +20,19 @@ from lossc.compiler.errors import Diagnostic, LosscError, UsageError
 COMMANDS: dict[str, str] = {
     "compile": "Compile a loss to a standalone PyTorch file.",
     "simplify": "Simplify a loss, and say how.",
+    "identify": "Which named loss a loss is, or which are near.",
     "sparsify": "Let a loss need the target's prediction only, approximately.",
     "show": "Show a loss: its facts, or one form of it.",
     "grad": "The derivative of a loss, in closed form.",
+    "analyze": "What a loss is, what it does, and where it breaks.",
     "rule": "What a loss teaches when training begins, and at its end.",
     "accuracy": "How exact a loss is in each dtype, against mpmath.",
     "train": "Train a model with a loss, beside the usual one.",
+    "landscape": "The loss landscape around trained models, and how flat it is.",
+    "lr-sweep": "How much of a loss is a learning rate, and a sweep over rates.",
+    "representations": "How tight classes are before the last layer (t-SNE).",
+    "curves": "Training curves with several losses.",
+    "runtime": "How long losses take, by the number of classes.",
     "optimize": "Learn the coefficients of a loss, by unrolled differentiation.",
     "adapt": "Train while the loss adapts online (AdaLFL).",
     "search": "Discover losses by genetic programming.",
@@ -85,7 +92,7 @@ class LazyGroup(TyperGroup):
 
 def command(name: str) -> Any:
     """One command, from its module: `run` is the function, `EXAMPLES` go below its help."""
-    module = import_module(f"lossc.cli.commands.{name}")
+    module = import_module(f"lossc.cli.commands.{name.replace('-', '_')}")
     single = typer.Typer(rich_markup_mode=None, add_completion=False)
     epilog = "\b\nExamples:\n" + "\n".join(f"  {line}" for line in module.EXAMPLES)
     single.command(name, epilog=epilog, short_help=COMMANDS[name])(module.run)

@@ -17,6 +17,7 @@ import sys
 import threading
 from collections import OrderedDict
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any, cast
@@ -27,7 +28,7 @@ from lossc.compiler.errors import UsageError
 from lossc.compiler.loss import Loss
 from lossc.compiler.roles import ROLES
 from lossc.compiler.targets.audit import audit
-from lossc.compiler.targets.options import DEFAULT, NAMES
+from lossc.compiler.targets.options import DEFAULT, NAMES, Options
 from lossc.compiler.targets.torch import emit
 from lossc.compiler.targets.torch_names import names_of
 
@@ -54,7 +55,7 @@ def to_torch(loss: Loss, /, reduction: str = "mean", **settings: Any) -> nn.Modu
     known = {p.name for p in loss.params}
     chosen = {k: settings.pop(k) for k in NAMES if k in settings and k not in known}
     options = replace(settings.pop("options", DEFAULT) if "options" not in known else DEFAULT, **chosen)
-    cls = load_source(emit(loss, selftest=False, options=options), loss.name).Loss
+    cls = load_source(_source(loss, options), loss.name).Loss
     taken = set(inspect.signature(cls).parameters)
     beside = {k: settings.pop(k) for k in _CALL if k in settings and k not in known and k in taken}
     given = {name: _checked(loss, name, value) for name, value in settings.items()}
@@ -63,6 +64,12 @@ def to_torch(loss: Loss, /, reduction: str = "mean", **settings: Any) -> nn.Modu
         raise UsageError("L242", f"{loss.name} needs a value for `{missing[0]}`", hint=f"{missing[0]}=1.0")
     names = names_of(loss).hyperparameters
     return cast(nn.Module, cls(reduction, **beside, **{names[name]: value for name, value in given.items()}))
+
+
+@lru_cache(maxsize=MAX_LOADED)
+def _source(loss: Loss, options: Options) -> str:
+    """The text of the module; asked for again, with other settings of the module say, it is not emitted again."""
+    return emit(loss, selftest=False, options=options)
 
 
 def to_network(loss: Loss, *, seed: int = 0, output: str = "identity") -> nn.Module:

@@ -22,7 +22,7 @@ from lossc.grammar.library import named, named_losses
 from tests.cli.support import Ran, environment, process
 
 Run = Callable[..., Ran]
-SLOW = {"train", "demo", "optimize", "adapt", "search"}
+SLOW = {"train", "demo", "optimize", "adapt", "search", "landscape", "lr-sweep", "representations", "curves", "runtime"}
 OF_RUNS = {"resume", "runs", "best", "report", "transfer"}
 """Their examples need a search: tests/cli/test_search.py has one."""
 """Commands that load torch: their examples run in tests/cli/test_train.py."""
@@ -30,7 +30,7 @@ OF_RUNS = {"resume", "runs", "best", "report", "transfer"}
 
 def examples(name: str) -> list[str]:
     """The example lines of a command's module."""
-    module = __import__(f"lossc.cli.commands.{name}", fromlist=["EXAMPLES"])
+    module = __import__(f"lossc.cli.commands.{name.replace('-', '_')}", fromlist=["EXAMPLES"])
     return list(module.EXAMPLES)
 
 

@@ -281,18 +281,31 @@ def test_targets_scaled_to_a_range(lossc: Run) -> None:
 # -- demo -------------------------------------------------------------------------------------------------------------
 
 
+SHORT = {
+    **demo.SEARCH, "population": 2, "generations": 1, "fitness_steps": 5, "meta_steps": 2, "reject_steps": 30,
+    "rerank": 1, "rerank_steps": 10, "test_seeds": 2,
+}  # fmt: skip
+"""The search of a demo, in seconds."""
+
+
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tasks of three steps."""
+    """Tasks of three steps, and a search of seconds."""
     monkeypatch.setattr(tasks, "get_task", partial(get_task, steps=3))
+    monkeypatch.setattr(demo, "SEARCH", SHORT)
 
 
 def test_demo_as_a_user_runs_it(tmp_path: Path) -> None:
     """First words within three seconds (ten, where other tests run); then each formula before and after, the files,
-    their self-tests, and a table a task, where the emitted losses do about as well as the baselines."""
+    their self-tests, a table a task, where the emitted losses do about as well as the baselines, and a search (here a
+    short one: nothing else is changed)."""
+    program = (
+        "import sys; from lossc.cli.commands import demo; from lossc.cli.main import main;"
+        f"demo.SEARCH.update({SHORT}); sys.exit(main(['demo']))"
+    )
     began = time.monotonic()
     with subprocess.Popen(
-        [sys.executable, "-m", "lossc", "demo"], cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", program], cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, text=True
     ) as child:
         assert child.stdout is not None
         assert child.stdout.readline().startswith("Three losses of the thesis")
@@ -310,6 +323,8 @@ def test_demo_as_a_user_runs_it(tmp_path: Path) -> None:
         assert 0 < float(row[1]) < (0.7 if task == "diabetes" else 0.06)
     for baseline in ("mse", "cross_entropy"):
         assert any(line.startswith(f"{baseline} ") for line in trained)
+    assert "losses by evomal (preset quick)" in out and "the found loss" in out
+    assert (tmp_path / "out" / "demo" / "search" / "report.html").is_file()
 
 
 @pytest.mark.usefixtures("quick")

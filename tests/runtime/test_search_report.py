@@ -21,14 +21,14 @@ import torch
 from scipy import stats
 
 from lossc.compiler.ir import preorder
+from lossc.runtime.page.drawing import formula
+from lossc.runtime.page.markup import Markup, escaped, number, probability, spread, tag
 from lossc.runtime.search import finals as end
 from lossc.runtime.search.config import make_search_config
 from lossc.runtime.search.folder import Run, read_run
 from lossc.runtime.search.found import found_losses, front
 from lossc.runtime.search.report import curves, facts, render_report, repeat
-from lossc.runtime.search.report.drawing import formula
 from lossc.runtime.search.report.lineage import Rail, rails
-from lossc.runtime.search.report.markup import Markup, escaped, number, probability, spread, tag
 from lossc.runtime.search.report.verdict import article, verdict
 from lossc.runtime.search.session import search
 from lossc.runtime.tasks import TaskSpec

@@ -71,7 +71,7 @@ def _value(values: Sequence[str]) -> str:
 
 @dataclass(frozen=True)
 class Property:
-    """A property: its name, what it says where it holds, its group in reports, whom it applies to, how it is decided."""
+    """A property: its name, what it says, its group in reports, whom it applies to, and how it is decided."""
 
     name: str
     means: str

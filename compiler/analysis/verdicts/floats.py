@@ -149,9 +149,9 @@ class Floats:
         if (self.autograd_gradient() if order == 1 else self.autograd_hessian()).status == "proved":
             return proved("autograd's is: every local derivative is finite")
         try:
-            if self.subject.kind != ROW or order == 1:
-                if all(self._bounded(root, box) for root, box in self._closed(order)):
-                    return proved("the closed form is bounded on the box, by intervals")
+            closed = self._closed(order) if self.subject.kind != ROW or order == 1 else []
+            if closed and all(self._bounded(root, box) for root, box in closed):
+                return proved("the closed form is bounded on the box, by intervals")
             found = self._search(self.gradient if order == 1 else self.hessian, quantity, diverging=order)
         except LosscError as problem:
             return unknown(str(problem))
@@ -278,7 +278,7 @@ class Floats:
     # -- witnesses -----------------------------------------------------------------------------------------------------
 
     def _search(self, root: Expr, quantity: str, diverging: int = 0) -> Verdict | None:
-        """A point at which `root`, computed in the dtype, is not finite; with `diverging`, and the derivative is not."""
+        """A point at which `root`, computed in the dtype, is not finite; with `diverging`, nor is the derivative."""
         for points in self._points():
             (values,) = evaluate_in(self.form, [root], points)
             for i, value in enumerate(values.reshape(len(points), -1)[:, 0].tolist()):

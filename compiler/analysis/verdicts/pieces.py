@@ -63,7 +63,7 @@ class PieceFacts(Facts):
 
 @dataclass(frozen=True)
 class Piece:
-    """An analytic part of the function: an expression in f, valid between `left` and `right` (None: the domain's end)."""
+    """An analytic part of the function: an expression in f, valid from `left` to `right` (None: the domain's end)."""
 
     body: Expr
     box: Interval

@@ -214,7 +214,8 @@ _TAME = frozenset({"add", "sub", "neg", "sum_c", "mean_c", "max_c", "max", "min"
 def _steps_are_bounded(rows: Rows) -> bool:
     """Whether only operators with slopes of at most 1, sums and multiples by the target or numbers occur."""
     return all(
-        n.op in _TAME or not n.args or (n.op in ("mul", "div") and sum(_has_f(a) for a in n.args) == 1 and not _has_f(n.args[-1]))
+        n.op in _TAME or not n.args
+        or (n.op in ("mul", "div") and sum(_has_f(a) for a in n.args) == 1 and not _has_f(n.args[-1]))
         or (n.op == "mul" and not _has_f(n.args[0]) and n.args[0].op in ("arg", "const", "sub")) or not _has_f(n)
         for n in postorder(rows.loss.body)
     )  # fmt: skip

@@ -297,9 +297,9 @@ def _humps(study: Study) -> Verdict | None:
 def monotone(study: Study) -> Verdict:
     """L(y, .) never falls, or never rises."""
     if study.free:
-        sign = sign_free(study.case, study.case.slope)
-        if study.analytic and sign in (PLUS_ZERO, MINUS_ZERO):
-            return proved("the slope has one sign, by intervals", "rising" if sign == PLUS_ZERO else "falling")
+        kind = sign_free(study.case, study.case.slope)
+        if study.analytic and kind in (PLUS_ZERO, MINUS_ZERO):
+            return proved("the slope has one sign, by intervals", "rising" if kind == PLUS_ZERO else "falling")
         return by_slices(study, monotone, "the sign of the slope is open")
     up = down = None
     kinds = set()

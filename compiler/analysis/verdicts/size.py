@@ -272,7 +272,7 @@ def _great_in_grid(study: Study, root: Expr, quantity: str) -> Verdict | None:
 
 
 def _constant(study: Study, order: int, quantity: str, word: str) -> Verdict:
-    """The supremum of the size of a derivative: an upper bound by intervals, sharpened; or a place where it explodes."""
+    """The supremum of the size of a derivative: an upper bound by intervals; or a place where it explodes."""
     top = seen = 0.0
     where = 0.0
     for piece in study.line:
@@ -330,7 +330,7 @@ def _end_slopes(study: Study) -> list[End]:
 
 @guarded
 def robust(study: Study) -> Verdict:
-    """Far from the target the slope stays bounded: L grows linearly at most, so that one outlier counts only so much."""
+    """Far from the target the slope stays bounded: L grows linearly at most."""
     if study.free:
         return by_slices(study, robust, "how it grows for every y is open") if not _bounded_slope(study) else proved(
             "the slope is bounded for every y, by intervals")  # fmt: skip

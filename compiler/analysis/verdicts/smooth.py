@@ -76,8 +76,8 @@ def _joined(study: Study, order: int, words: str) -> Verdict:
         witness = _sides(study, before, after, j, order)
         if witness is not None:
             kind = "jumps" if j.finite else "is unbounded"
-            return refuted(f"{_WORDS[order]} {kind} at f = {before.right}{study.case.clause}", witness, str(before.right),
-                           fault=_culprit(study), repair=_REPAIRS[order])  # fmt: skip
+            because = f"{_WORDS[order]} {kind} at f = {before.right}{study.case.clause}"
+            return refuted(because, witness, str(before.right), _culprit(study), _REPAIRS[order])
         open_at = str(before.right)
     if open_at:
         return unknown(f"what {_WORDS[order]} does at f = {open_at} is open")

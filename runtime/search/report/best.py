@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 import torch
 
 from lossc.compiler.errors import LosscError
+from lossc.runtime.page.drawing import figure, formula
+from lossc.runtime.page.markup import Markup, code, count, joined, number, tag
 from lossc.runtime.search.bench import family_of
 from lossc.runtime.search.finals import BASELINE
 from lossc.runtime.search.folder import Run
 from lossc.runtime.search.found import Found
 from lossc.runtime.search.report import curves
-from lossc.runtime.search.report.drawing import figure, formula
-from lossc.runtime.search.report.markup import Markup, code, count, joined, number, tag
 from lossc.runtime.search.report.verdict import verdict
 
 SMALL = 5

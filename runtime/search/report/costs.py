@@ -4,12 +4,7 @@ from __future__ import annotations
 
 import json
 
-from lossc.runtime.search.finals import BASELINE
-from lossc.runtime.search.folder import Run
-from lossc.runtime.search.journal import CONTROL, SEARCH, read_journal
-from lossc.runtime.search.report import facts, repeat
-from lossc.runtime.search.report.facts import STAGES, Cost
-from lossc.runtime.search.report.markup import (
+from lossc.runtime.page.markup import (
     Cell,
     Column,
     Markup,
@@ -22,6 +17,11 @@ from lossc.runtime.search.report.markup import (
     tag,
     whole,
 )
+from lossc.runtime.search.finals import BASELINE
+from lossc.runtime.search.folder import Run
+from lossc.runtime.search.journal import CONTROL, SEARCH, read_journal
+from lossc.runtime.search.report import facts, repeat
+from lossc.runtime.search.report.facts import STAGES, Cost
 
 _WHAT = {
     "filter": "filters", "train": "coefficients, fitness", "tune": "CMA-ES on the best", "judge": "judging again",

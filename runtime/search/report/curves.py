@@ -12,11 +12,11 @@ import torch
 
 from lossc.compiler.loss import Loss
 from lossc.runtime.meta.symbolic import Symbolic
+from lossc.runtime.page.drawing import BLUE, FAINT, GREEN, INK, RED, drawn, legend, range_of
+from lossc.runtime.page.markup import Markup
 from lossc.runtime.search.bench import family_of
 from lossc.runtime.search.folder import Run
 from lossc.runtime.search.found import Found
-from lossc.runtime.search.report.drawing import BLUE, FAINT, GREEN, INK, RED, drawn, legend, range_of
-from lossc.runtime.search.report.markup import Markup
 
 POINTS, FEW = 241, 81
 LARGE = 60

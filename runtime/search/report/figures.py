@@ -9,11 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from lossc.runtime.search.finals import Tested
-from lossc.runtime.search.found import front
-from lossc.runtime.search.loop import Search
-from lossc.runtime.search.report import facts
-from lossc.runtime.search.report.drawing import (
+from lossc.runtime.page.drawing import (
     BLUE,
     FAINT,
     GREEN,
@@ -26,7 +22,11 @@ from lossc.runtime.search.report.drawing import (
     range_of,
     scaled,
 )
-from lossc.runtime.search.report.markup import Markup, share
+from lossc.runtime.page.markup import Markup, share
+from lossc.runtime.search.finals import Tested
+from lossc.runtime.search.found import front
+from lossc.runtime.search.loop import Search
+from lossc.runtime.search.report import facts
 
 WIDE, HALF = 720, 430
 DOTS = 1500

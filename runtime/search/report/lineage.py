@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from lossc.runtime.page.markup import Markup, code, joined, number, scrolling, tag
 from lossc.runtime.search.loop import Search
 from lossc.runtime.search.report import facts
-from lossc.runtime.search.report.markup import Markup, code, joined, number, scrolling, tag
 
 ROW, LANE = 30, 14
 """Height of a row and width of a lane, in pixels."""

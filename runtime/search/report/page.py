@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from lossc.runtime.page.markup import Markup, tag
+from lossc.runtime.page.style import SCRIPT, STYLE
 from lossc.runtime.search.folder import Run
 from lossc.runtime.search.found import found_losses
 from lossc.runtime.search.report import best, costs, sections
-from lossc.runtime.search.report.markup import Markup, tag
-from lossc.runtime.search.report.style import SCRIPT, STYLE
 
 
 def render_report(run: Run) -> str:

@@ -4,14 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lossc.runtime.search.finals import BASELINE, Finals, Tested
-from lossc.runtime.search.folder import Run
-from lossc.runtime.search.found import KEPT, Found, front
-from lossc.runtime.search.journal import CONTROL, SEARCH
-from lossc.runtime.search.report import facts, figures
-from lossc.runtime.search.report.drawing import figure
-from lossc.runtime.search.report.lineage import lineage_table
-from lossc.runtime.search.report.markup import (
+from lossc.runtime.page.drawing import figure
+from lossc.runtime.page.markup import (
     Cell,
     Column,
     Markup,
@@ -27,6 +21,12 @@ from lossc.runtime.search.report.markup import (
     tag,
     whole,
 )
+from lossc.runtime.search.finals import BASELINE, Finals, Tested
+from lossc.runtime.search.folder import Run
+from lossc.runtime.search.found import KEPT, Found, front
+from lossc.runtime.search.journal import CONTROL, SEARCH
+from lossc.runtime.search.report import facts, figures
+from lossc.runtime.search.report.lineage import lineage_table
 
 
 def curve_section(run: Run) -> Markup:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 
+from lossc.runtime.page.markup import count, probability, spread
 from lossc.runtime.search.finals import BASELINE, Difference, Finals, Tested
 from lossc.runtime.search.folder import Run
 from lossc.runtime.search.journal import CONTROL, SEARCH
-from lossc.runtime.search.report.markup import count, probability, spread
 
 
 def verdict(run: Run) -> list[str]:

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from lossc.runtime.search.report.markup import NOT_TEXT, Markup, escaped, tag
+from lossc.runtime.page.markup import NOT_TEXT, Markup, escaped, tag
 
 INK, FAINT = "#010203", "#010204"
 BLUE, ORANGE, GREEN, RED, PURPLE = "#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7"

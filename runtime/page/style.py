@@ -1,4 +1,4 @@
-"""The style sheet and the script of the report."""
+"""The style sheet and the script of pages."""
 
 from __future__ import annotations
 

@@ -1,0 +1,309 @@
+"""How often `lossc identify` finds a named loss that was rewritten at random, and whether it takes others for one.
+
+    python -m benchmarks.identify                      # 200 rewritten losses and 200 random ones; prints the tables
+    python -m benchmarks.identify --write              # and puts them into benchmarks/RESULTS.md
+    python -m benchmarks.identify --seed 3 --count 50  # others; --misses prints what was not found
+
+A rewritten loss is a named one at random hyper-parameters, in which 3 to 6 random places were rewritten such that the
+values stay and the canonical form does not (if that is possible), times a random positive number plus a random one.
+Every exact match, also one with a random loss, is looked at again at random inputs, by mpmath alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from random import Random
+from typing import Any
+
+import mpmath
+
+from benchmarks.results import put_section
+from lossc.compiler import ops
+from lossc.compiler.analysis.frames import closed
+from lossc.compiler.analysis.identify import identify
+from lossc.compiler.analysis.identity import Identity, Match
+from lossc.compiler.evaluate import evaluate
+from lossc.compiler.ir import LEAF_OPS, ZERO, Expr, F, Y, const, fold, node, param, preorder, rebuild, substitute
+from lossc.compiler.loss import CLASSWISE, Loss, Parameter, varies
+from lossc.compiler.ops import call
+from lossc.grammar.library import named_losses
+
+Rewriting = Callable[[Expr, Random], "Expr | None"]
+
+
+# -- rewritings: the same value wherever the first form has one ------------------------------------------------------
+
+
+def _square_expanded(x: Expr, rng: Random) -> Expr | None:
+    if x.op != "pow" or x.args[1] is not const(2) or x.args[0].op not in ("sub", "add"):
+        return None
+    a, b = x.args[0].args
+    return a * a - 2 * a * b + b * b if x.args[0].op == "sub" else a * a + 2 * (a * b) + b * b
+
+
+def _swapped(x: Expr, rng: Random) -> Expr | None:
+    return -(x.args[1] - x.args[0]) if x.op == "sub" else None
+
+
+def _split(x: Expr, rng: Random) -> Expr | None:
+    """log(x) as a sum, exp(x) as a product, sqrt(x) as a square."""
+    if x.op == "log":
+        return call("log", call("sqrt", x.args[0])) + call("log", x.args[0]) / 2
+    if x.op == "exp":
+        part = const(Fraction(rng.randint(1, 4), 5)) * x.args[0]
+        return call("exp", part) * call("exp", x.args[0] - part)
+    return call("sqrt", call("sqrt", x.args[0])) ** 2 if x.op == "sqrt" else None
+
+
+def _opened(x: Expr, rng: Random) -> Expr | None:
+    """A function by its definition, or by another."""
+    a, b = (*x.args, ZERO, ZERO)[:2]
+    match x.op:
+        case "abs":
+            return rng.choice([call("sqrt", a * a), call("max", a, -a), call("relu", a) + call("relu", -a)])
+        case "relu":
+            return rng.choice([call("max", a, ZERO), (a + call("abs", a)) / 2])
+        case "softplus":
+            return rng.choice([call("log", 1 + call("exp", a)), a + call("softplus", -a)])
+        case "sigmoid":
+            return rng.choice([1 / (1 + call("exp", -a)), 1 - call("sigmoid", -a), (1 + call("tanh", a / 2)) / 2])
+        case "logcosh":
+            return call("softplus", 2 * a) - a - call("log", const(2))
+        case "log1p":
+            return call("log", 1 + a)
+        case "max":
+            return (a + b + call("abs", a - b)) / 2
+        case "min":
+            return (a + b - call("abs", a - b)) / 2
+        case "where":
+            return node("where", x.args[0], x.args[1] - x.args[2], ZERO) + x.args[2]
+    return None
+
+
+def _multiplied(x: Expr, rng: Random) -> Expr | None:
+    if x.op in LEAF_OPS or rng.random() < 0.6:
+        return None
+    by = rng.choice([1 + Y * Y, 2 + call("tanh", F), call("exp", Y)])
+    return x * by / by if rng.random() < 0.5 else x / (1 + Y * Y) + x * Y * Y / (1 + Y * Y)
+
+
+def _shifted(x: Expr, rng: Random) -> Expr | None:
+    if x.op in LEAF_OPS or rng.random() < 0.6:
+        return None
+    c = const(Fraction(rng.randint(1, 20), 4))
+    return call("abs", c + x * x) - c - x * x + x if rng.random() < 0.5 else -((c - x) - c)
+
+
+REWRITINGS: tuple[Rewriting, ...] = (_square_expanded, _swapped, _split, _opened, _multiplied, _shifted)
+
+
+def rewritten(root: Expr, rng: Random, places: int) -> Expr:
+    """`root` with so many random places rewritten, one after the other."""
+    for _ in range(places):
+        options = []
+        for here in dict.fromkeys(preorder(root)):
+            if here.op not in LEAF_OPS and ops.record(here).gives == ops.REAL_KIND:
+                options += [(here, made) for r in REWRITINGS if (made := r(here, rng)) is not None]
+        if not options:
+            break
+        old, new = rng.choice(options)
+        root = fold(root, lambda n, args, old=old, new=new: new if n is old else rebuild(n, args))  # type: ignore[misc]
+    return root
+
+
+# -- the losses ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Case:
+    """A rewritten loss, and what it was made from."""
+
+    loss: Loss
+    name: str
+    values: dict[str, Fraction]
+    scale: Fraction
+    offset: Fraction
+
+    def __str__(self) -> str:
+        values = "".join(f", {n} = {v}" for n, v in self.values.items())
+        return f"{self.scale}*{self.name} + {self.offset}{values}: {self.loss}"
+
+
+def _drawn(p: Parameter, rng: Random) -> Fraction:
+    """A value of a hyper-parameter."""
+    if p.role == "positive":
+        return Fraction(rng.randint(1, 60), rng.choice([5, 10, 20]))
+    if p.role == "unit":
+        return Fraction(rng.randint(1, 19), 20)
+    if p.role == "nonnegative":
+        return Fraction(rng.randint(0, 20), 4)
+    return rng.choice([v for v in (Fraction(k, 5) for k in range(-12, 20)) if v not in (0, 1, 2)])
+
+
+def case(known: Loss, rng: Random) -> Case:
+    """A random rewriting of a named loss, scaled and shifted."""
+    values = {p.name: _drawn(p, rng) for p in known.params}
+    fixed = closed(known, {param(n): const(v) for n, v in values.items()})
+    one_value = fixed.layout == CLASSWISE and not varies(fixed.body)
+    body = rewritten(fixed.body, rng, rng.randint(3, 6))
+    scale = Fraction(rng.randint(1, 40), rng.randint(1, 12))
+    offset = Fraction(rng.randint(-30, 30), 6) if rng.random() < 0.7 else Fraction(0)
+    if fixed.layout == CLASSWISE and varies(body):
+        body = call("mean_c" if one_value else "sum_c", body)  # a value that was the same at every class still is
+    body = const(scale) * body + const(offset)
+    return Case(replace(fixed, body=body, name="rewritten"), known.name, values, scale, offset)
+
+
+def cases(count: int, seed: int) -> Iterator[Case]:
+    """Rewritten losses, from all named ones in turn."""
+    rng = Random(seed)
+    known = list(named_losses().values())
+    for k in range(count):
+        if k % len(known) == 0:
+            rng.shuffle(known)
+        yield case(known[k % len(known)], rng)
+
+
+def random_losses(count: int, seed: int) -> Iterator[Loss]:
+    """Random losses of a search, three of four for regression."""
+    from lossc.runtime.search.generate import random_loss
+
+    rng = Random(seed)
+    for k in range(count):
+        y, f = ("onehot", "prob") if k % 4 == 3 else ("real", "real")
+        yield Loss(random_loss(rng, max_nodes=40), "random", y, f)
+
+
+# -- what is found ---------------------------------------------------------------------------------------------------
+
+
+def found(identity: Identity, name: str) -> Match | None:
+    """The match with this named loss, if it is among those of the identity."""
+    matches = [identity.exact, *identity.also] if identity.exact is not None else []
+    return next((m for m in matches if m.name == name), None)
+
+
+def holds(loss: Loss, match: Match, known: Loss, seed: int = 1, count: int = 300) -> bool:
+    """Whether a match is true at inputs of its own: random ones of the roles, probabilities inside, four classes."""
+    rng = Random(seed)
+    values = {param(n): c.exact if c.exact is not None else const(c.value) for n, c in match.params}
+    mine, other = loss.body, closed(known, values).body
+    classes = 4 if loss.layout == CLASSWISE else None
+    if classes:
+        mine, other = (call("sum_c", e) if varies(e) else e for e in (mine, other))
+    if (loss.f == "prob") != (known.f == "prob") and "logit" in (loss.f, known.f):  # one speaks of the other's scores
+        link = {F: call("softmax" if classes else "sigmoid", F)}
+        mine, other = (substitute(e, link) if of.f == "prob" else e for e, of in ((mine, loss), (other, known)))
+        loss = replace(loss, f="logit")
+    a, b = (c.exact if c.exact is not None else const(c.value) for c in (match.scale, match.offset))
+    tolerance = 1e-25 if None not in (match.scale.exact, match.offset.exact) else 1e-12
+    compared = 0
+    for k in range(count):
+        env = {Y: _input(loss.y, rng, classes, bool(match.domain)), F: _input(loss.f, rng, classes, near=k % 3 == 0)}
+        with mpmath.workdps(50):
+            found = [evaluate(e, env, num_classes=classes) for e in (mine, other, a * other + b)]
+            left, right, line = (v[0] if isinstance(v, list) else v for v in found)
+            if mpmath.isfinite(left) != mpmath.isfinite(right) and match.proof.everywhere:
+                return False
+            if mpmath.isfinite(left) and mpmath.isfinite(right):
+                compared += 1
+                if abs(left - line) > tolerance * max(abs(left), abs(line), 1):
+                    return False
+    return compared > count // 10
+
+
+def _input(role: str, rng: Random, classes: int | None, hard: bool = False, near: bool = False) -> Any:
+    """A random target or prediction of a role, or a row of them; `near` ones are small."""
+    if classes and role in ("onehot", "prob"):
+        parts = [Fraction(rng.randint(1, 10**9)) ** rng.choice([1, 3]) for _ in range(classes)]
+        best = parts.index(max(parts))
+        return [float(k == best) if role == "onehot" else p / sum(parts) for k, p in enumerate(parts)]
+    if classes:
+        return [_input(role, rng, None, hard, near) for _ in range(classes)]
+    if role in ("binary", "prob"):
+        return float(rng.randrange(2)) if hard else Fraction(rng.randint(1, 10**6), 10**6 + 1)
+    if role in ("sign", "count"):
+        return rng.choice([-1.0, 1.0]) if role == "sign" else float(rng.randrange(12))
+    size = rng.uniform(0, 0.1 if near else 9)
+    return size + 1e-9 if role == "positive" else rng.choice([-1, 1]) * size
+
+
+def rewritten_table(count: int, seed: int, misses: bool) -> list[str]:
+    """How many rewritten losses were found, and how long it took."""
+    known = list(named_losses().values())
+    times, right, inequivalent, wrong, lost = [], 0, 0, 0, []
+    for one in cases(count, seed):
+        began = time.perf_counter()
+        identity = identify(one.loss, known)
+        times.append(time.perf_counter() - began)
+        match = found(identity, one.name)
+        right += match is not None
+        wrong += sum(not holds(one.loss, m, named_losses()[m.name]) for m in (identity.exact, *identity.also) if m)
+        inequivalent += match is not None and match.proof.how == "points"
+        if match is None:
+            lost.append(f"{one}\n    {identity.headline()} {identity.notes}")
+    if misses:
+        print("\n".join(lost))
+    times.sort()
+    return [
+        f"| rewritten named losses | {count} |",
+        f"| found under their name | {right} ({right / count:.1%}) |",
+        f"| of these by points, not by canonical form | {inequivalent} |",
+        f"| matches claimed, with twins, that were not confirmed | {wrong} |",
+        f"| seconds: median, nine of ten, longest | {statistics.median(times):.2f}, {times[int(0.9 * count)]:.2f}, "
+        f"{times[-1]:.2f} |",
+    ]
+
+
+def random_table(count: int, seed: int, misses: bool) -> list[str]:
+    """How many random losses were taken for named ones, and how many of these are."""
+    known = named_losses()
+    times, claims, wrong = [], 0, 0
+    for loss in random_losses(count, seed):
+        began = time.perf_counter()
+        identity = identify(loss, known.values())
+        times.append(time.perf_counter() - began)
+        if identity.exact is not None:
+            claims += 1
+            true = holds(loss, identity.exact, known[identity.exact.name])
+            wrong += not true
+            if misses:
+                print(f"{'true' if true else 'WRONG'}: {loss} is {identity.headline()}")
+    times.sort()
+    return [
+        f"| random losses | {count} |",
+        f"| matches claimed | {claims} |",
+        f"| of these not confirmed | {wrong} |",
+        f"| seconds: median, nine of ten, longest | {statistics.median(times):.2f}, {times[int(0.9 * count)]:.2f}, "
+        f"{times[-1]:.2f} |",
+    ]
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--count", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--misses", action="store_true", help="print what was not found, and what was claimed")
+    parser.add_argument("--write", action="store_true")
+    args = parser.parse_args()
+    text = "\n".join(
+        [
+            "| | |",
+            "|---|---|",
+            *rewritten_table(args.count, args.seed, args.misses),
+            *random_table(args.count, args.seed + 1, args.misses),
+        ]
+    )
+    print(text)
+    if args.write:
+        put_section("identify", "Known losses, recognised", "python -m benchmarks.identify --write", text)
+
+
+if __name__ == "__main__":
+    main()

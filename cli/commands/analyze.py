@@ -1,0 +1,196 @@
+"""`lossc analyze`: what a loss is, what it does, and where it breaks."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lossc.cli.context import Outcome, Session, begin, progress, table
+from lossc.cli.formats import facts
+from lossc.cli.given import Given
+from lossc.cli.inputs import read_loss
+from lossc.cli.options import (
+    Dialect,
+    DialectOption,
+    Dtype,
+    FOption,
+    ForceOption,
+    JsonOption,
+    NameOption,
+    ParamOption,
+    QuietOption,
+    SetOption,
+    YOption,
+    complete_loss,
+)
+from lossc.cli.output import check_writable, write
+from lossc.compiler.errors import LosscError, UsageError
+from lossc.compiler.loss import Loss
+
+if TYPE_CHECKING:
+    from lossc.compiler.analysis.analyze import Analysis
+
+EXAMPLES = (
+    'lossc analyze "abs(log(1.1*f))*y" --y onehot --f prob',
+    "lossc analyze pseudo_huber --set delta=2 --html card.html --markdown card.md",
+    "lossc analyze best.loss --html card.html --json card.json",
+    'lossc analyze "exp(f) - y*f" --box f=-20..20 --dtype float16',
+    "lossc analyze --all --html cards      # a card for every named loss, and an index",
+)
+
+
+def run(
+    ctx: typer.Context,
+    loss: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="LOSS",
+            show_default=False,
+            autocompletion=complete_loss,
+            help="A formula in y and f, a named loss, a .loss or .json file, or `-`; none with --all.",
+        ),
+    ] = None,
+    data_file: Annotated[str | None, typer.Argument(metavar="[FILE]", hidden=True)] = None,
+    html: Annotated[
+        str | None,
+        typer.Option("--html", metavar="FILE", help="Write the card, one self-contained page; with --all, a folder."),
+    ] = None,
+    markdown: Annotated[
+        str | None, typer.Option("--markdown", metavar="FILE", help="Write the analysis as Markdown.")
+    ] = None,
+    every: Annotated[bool, typer.Option("--all", help="Every named loss: cards into the folder --html.")] = False,
+    box: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--box", metavar="NAME=LOW..HIGH", help="Where floating point is judged: f=-10..10.", show_default=False
+        ),
+    ] = None,
+    dtype: Annotated[
+        Dtype, typer.Option("--dtype", help="The dtype that floating point is judged in.")
+    ] = Dtype.float32,
+    classes: Annotated[
+        int | None, typer.Option("--classes", metavar="N", help="The number of classes (10 where one is needed).")
+    ] = None,
+    timeout: Annotated[float, typer.Option("--timeout", metavar="S", help="Seconds that a loss may take.")] = 20.0,
+    y: YOption = None,
+    f: FOption = None,
+    name: NameOption = None,
+    param: ParamOption = None,
+    sets: SetOption = None,
+    dialect: DialectOption = Dialect.lossc,
+    force: ForceOption = False,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> Outcome:
+    """What a loss is, what it does to a model, and where it breaks: with proofs, or with points that show it.
+
+    A property is proved, refuted by a point that torch replays, or unknown. --json FILE writes the data to a file.
+    """
+    session = begin(ctx, as_json, quiet)
+    if data_file is not None and not as_json:
+        raise UsageError("L200", "one loss at a time", hint="lossc compare LOSS LOSS ...; or --json FILE for the data")
+    if not 0 < timeout <= 3600:
+        raise UsageError("L209", f"a timeout is more than 0 and at most 3600 seconds, not {timeout:g}")
+    settings: dict[str, Any] = {"dtype": dtype.value, "box": boxes(box or ()), "classes": classes, "timeout": timeout}
+    if every:
+        return _all(session, html, settings, force)
+    if loss is None:
+        raise UsageError("L200", "no loss is given", hint='lossc analyze "(y - f)^2", or --all')
+    given = Given(y, f, name, param or (), sets or (), dialect.value)
+    for path in (html, markdown, data_file):
+        if path is not None:
+            check_writable(path, force=force)
+    judged = read_loss(loss, given, session.warnings)
+    session.print_warnings()
+    found = _analysis(judged, settings)
+    data = {**facts(judged), **found.data()}
+    written = {}
+    if markdown is not None:
+        write(markdown, found.markdown(), force=force)
+        written["markdown"] = markdown
+    if html is not None:
+        from lossc.runtime.card import card
+
+        session.note("measuring accuracy, drawing ...")
+        write(html, card(found), force=force)
+        written["html"] = html
+    if data_file is not None:
+        session.json = False
+        write(
+            data_file, json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False, default=str) + "\n", force=force
+        )
+        written["json"] = data_file
+    note = "".join(f"wrote {path}\n" for path in written.values()).rstrip()
+    return Outcome({**data, **written}, "" if data_file and quiet else page(found), note)
+
+
+def boxes(written: list[str] | tuple[str, ...]) -> dict[str, tuple[float, float]]:
+    """The ranges of `f=-10..10`. Raises UsageError (L209)."""
+    out = {}
+    for one in written:
+        name, equals, span = one.partition("=")
+        low, dots, high = span.partition("..")
+        try:
+            out[name.strip()] = (float(low), float(high))
+        except ValueError:
+            equals = ""
+        if not (equals and dots):
+            raise UsageError("L209", f"`{one[:60]}` is not a box", expected="NAME=LOW..HIGH, such as f=-10..10")
+    return out
+
+
+def _analysis(loss: Loss, settings: dict[str, Any]) -> Analysis:
+    from lossc.compiler.analysis.analyze import analyze
+    from lossc.grammar.library import named_losses
+
+    return analyze(loss, named_losses().values(), **settings)
+
+
+def page(found: Analysis) -> str:
+    """The analysis for a reader at a terminal: sentences, then a table a group."""
+    from lossc.compiler.analysis.analysis_words import counts, text, why
+    from lossc.compiler.analysis.verdicts.catalogue import PROPERTIES
+
+    parts = [text(found)]
+    for group in dict.fromkeys(p.group for p in PROPERTIES):
+        rows = []
+        for p in PROPERTIES:
+            verdict = found.verdicts.found.get(p.name)
+            if p.group == group and verdict is not None:
+                rows.append((p.name, verdict.status, verdict.value, why(verdict)))
+        if rows:
+            parts.append(table((group, "verdict", "value", "why"), rows, report=True))
+    parts.append(f"{counts(found)}; {found.seconds:.2f} s\n")
+    return "\n".join(parts)
+
+
+def _all(session: Session, folder: str | None, settings: dict[str, Any], force: bool) -> Outcome:
+    """A card for every named loss, and an index."""
+    from lossc.grammar.library import named_losses
+    from lossc.runtime.card import card, index
+
+    if folder is None:
+        raise UsageError("L200", "where are the cards to go?", hint="--all --html FOLDER")
+    try:
+        os.makedirs(folder, exist_ok=True)
+    except OSError as problem:
+        raise UsageError("L233", f"cannot make the folder {folder!r}: {problem.strerror}") from None
+    known = named_losses()
+    for name in [*known, "index"]:
+        check_writable(os.path.join(folder, f"{name}.html"), force=force)
+    done, failed = [], {}
+    with progress(session, len(known)) as bar:
+        for place, (name, loss) in enumerate(known.items()):
+            bar.to(place, name)
+            try:
+                found = _analysis(loss, settings)
+                write(os.path.join(folder, f"{name}.html"), card(found), force=force)
+                done.append(found)
+            except LosscError as problem:
+                failed[name] = problem.diagnostic.message
+    write(os.path.join(folder, "index.html"), index(done), force=force)
+    text = f"{len(done)} cards in {folder}, with index.html\n" + "".join(f"{n}: {m}\n" for n, m in failed.items())
+    return Outcome({"folder": folder, "cards": [a.loss.name for a in done], "failed": failed}, text)

@@ -1,0 +1,75 @@
+"""Numbers known to many digits as exact constants: a ratio of integers, or a simple ratio of a well-known number."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from typing import Any
+
+from lossc.compiler.ir import ZERO, Expr, const
+from lossc.compiler.ops import call
+
+DIGITS = 40
+"""Digits in which a number and what it is recognised as agree: many more than it takes to write the latter down."""
+_RATIO, _MULTIPLE = 10**10, 10**4
+"""Largest denominators of a plain ratio, and of one beside a root or a well-known number."""
+_LARGEST = 10**12
+
+
+def recognised(ctx: Any, x: Any, size: Any = 1) -> Expr | None:
+    """The constant that `x`, a number of 60 digits or more, certainly is; None if it is none of ours.
+
+    A number below 10^-40 of `size` is 0. The forms are p/q, sqrt(p/q), p/q times pi, sqrt(pi), sqrt(2*pi), e, log(2),
+    log(10) or one of these inverted, log(p/q) and exp(p/q).
+    """
+    if not ctx.isfinite(x):
+        return None
+    if abs(x) <= abs(size) * ctx.mpf(10) ** -DIGITS:
+        return ZERO
+    plain = _ratio(ctx, x, _RATIO)
+    if plain is not None:
+        return const(plain)
+    for inner, outer in _forms(ctx, x):
+        ratio = _ratio(ctx, inner, _MULTIPLE)
+        if ratio:
+            return outer(ratio)
+    return None
+
+
+def _ratio(ctx: Any, x: Any, most: int) -> Fraction | None:
+    """The ratio with a denominator of at most `most` that has the digits of x, if there is one."""
+    if not ctx.isfinite(x) or abs(x) > _LARGEST:
+        return None
+    exact = Fraction(int(ctx.floor(x * ctx.mpf(2) ** 200)), 2**200)
+    for bound in (1000, 10**6, most):
+        if bound <= most:
+            near = exact.limit_denominator(bound)
+            if abs(near - exact) * 10**DIGITS <= abs(exact):
+                return near
+    return None
+
+
+def _forms(ctx: Any, x: Any) -> Iterator[tuple[Any, Callable[[Fraction], Expr]]]:
+    """Numbers that are rational if x has one of our forms, and what x is then."""
+    sign = Fraction(-1 if x < 0 else 1)
+    yield x * x, lambda r: _times(sign, call("sqrt", const(r)))
+    pi = call("pi")
+    known = (
+        (ctx.pi, pi),
+        (ctx.sqrt(ctx.pi), call("sqrt", pi)),
+        (ctx.sqrt(2 * ctx.pi), call("sqrt", 2 * pi)),
+        (ctx.e, call("e")),
+        (ctx.log(2), call("log", const(2))),
+        (ctx.log(10), call("log", const(10))),
+    )
+    for value, written in known:
+        yield x / value, lambda r, w=written: _times(r, w)  # type: ignore[misc]
+        yield x * value, lambda r, w=written: const(r) / w  # type: ignore[misc]
+    if abs(x) < 40:
+        yield ctx.exp(x), lambda r: call("log", const(r))
+    if x > 0:
+        yield ctx.log(x), lambda r: call("exp", const(r))
+
+
+def _times(ratio: Fraction, x: Expr) -> Expr:
+    return x if ratio == 1 else -x if ratio == -1 else const(ratio) * x

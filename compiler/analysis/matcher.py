@@ -1,0 +1,293 @@
+"""Exact matches of a loss with known ones: candidates by signature, hyper-parameters by fits, and then a proof."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from lossc.compiler import ops
+from lossc.compiler.analysis.constants import recognised
+from lossc.compiler.analysis.fingerprint import Model, evaluated, fixed_cloud, model, secants, trusted
+from lossc.compiler.analysis.fit import ENOUGH, NEWTON_DIGITS, Fit, Fitter, Solver, Target, telling
+from lossc.compiler.analysis.frames import Frame, closed
+from lossc.compiler.analysis.identity import Constant, Match
+from lossc.compiler.analysis.same import CANONICAL, Line, Proof, Prover, canonical
+from lossc.compiler.analysis.sight import Sight
+from lossc.compiler.equivalence import DEFINED
+from lossc.compiler.errors import LosscError
+from lossc.compiler.ir import LEAF_OPS, ONE, ZERO, Expr, const, param, postorder, substitute
+from lossc.compiler.loss import Loss
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+Array: TypeAlias = "NDArray[np.float64]"
+Starts: TypeAlias = dict[str, tuple[Model, Fit]]
+
+MOST_FITS = 12
+"""Known losses, the likeliest by signature, whose hyper-parameters are fitted."""
+ROUGH, PLAIN, FINE = 1.0, 0.1, 1e-4
+"""Signatures that differ by more are not fitted (a grid may pass a good place by), or, without hyper-parameters, not
+looked at; and what nearly all residuals of a fit must be below."""
+LINE_DIGITS = 120
+"""Digits with which scale and offset are computed from two inputs."""
+ELSEWHERE = 0.05
+"""The part of a signature that must be shared with a known loss of other roles."""
+
+
+class Matcher:
+    """A loss in one frame, and the search for known losses that it is exactly."""
+
+    def __init__(self, frame: Frame, deadline: float) -> None:
+        self.frame = frame
+        self.cloud = fixed_cloud(frame)
+        self.sight = Sight(self.cloud.batches, deadline)
+        self.ctx = self.sight.ctx
+        self.prover = Prover(frame, deadline, self.ctx)
+        self.values = self._values()
+        self.target = Target.relative(secants(self.cloud, self.values[None, :])[0])
+
+    def _values(self) -> Array:
+        """The loss at the points of the cloud, in float64 where that has its digits, or else rounded once."""
+        import numpy as np
+
+        values = trusted(self.frame.target, self.cloud.batches)
+        for k in np.flatnonzero(~np.isfinite(values)):
+            look = self.sight.look(self.frame.target, self.cloud.place(int(k)), NEWTON_DIGITS)
+            values[k] = _float(look.value) if look.state == DEFINED else np.nan
+        return values
+
+    def matches(self, known: Sequence[Loss], starts: Starts | None = None) -> list[Match]:
+        """The known losses that the loss is, in no order; with `starts`, from fits of another kind."""
+        import numpy as np
+
+        if not (np.nan_to_num(self.target.values) != 0).any():
+            return [match for match in map(self._verbatim, known) if match is not None]
+        if starts is not None:
+            found = [self._from(m, starts[m.known.name]) for loss in known if (m := self._model(loss)) is not None]
+            return [match for match in found if match is not None]
+        ranked: list[tuple[float, int, Model, Any]] = []
+        for k, loss in enumerate(known):
+            m = self._model(loss)
+            if m is None:
+                continue
+            errors = self.target.against(m.secant_table, self._enough(m))[0]
+            best = int(errors.argmin())
+            if errors[best] < ROUGH and (m.axes or errors[best] < PLAIN):
+                ranked.append((float(errors[best]), k, m, m.grid[best]))
+        ranked.sort(key=lambda r: r[:2])
+        plain = [r for r in ranked if not r[2].axes]
+        fitted = [r for r in ranked if r[2].axes][:MOST_FITS]
+        matches = [self._match(m, start) for _, _, m, start in (*plain, *fitted)]
+        return [match for match in matches if match is not None]
+
+    def _from(self, m: Model, start: tuple[Model, Fit]) -> Match | None:
+        """The match from a fit of slopes, if values are as near."""
+        import numpy as np
+
+        theta = dict(zip((a.name for a in start[0].axes), start[1].theta, strict=True))
+        if set(theta) != {a.name for a in m.axes}:
+            return None
+        row = tuple(theta[a.name] for a in m.axes)
+        errors, scales, rest = self.target.against(m.secants(np.array([row])), self._enough(m))
+        if not errors[0] < float("inf"):
+            return None
+        values = self._solved(m, Fit(row, float(scales[0]) or start[1].scale, float(errors[0]), rest[0]))
+        return None if values is None else self._proved(m, values)
+
+    def _model(self, loss: Loss) -> Model | None:
+        try:
+            return model(self.frame, loss)
+        except LosscError:
+            return None
+
+    def _verbatim(self, loss: Loss) -> Match | None:
+        """The match with a known loss at its defaults, of a loss of which values say nothing: if both are the same."""
+        m = self._model(loss)
+        if m is None or any(p.default is None for p in loss.params):
+            return None
+        values = {param(p.name): const(p.default or 0) for p in loss.params}
+        value = substitute(m.value, values)
+        if not canonical(self.frame, self.frame.target, value, value, Line(ONE, ZERO)):
+            return None
+        return self._made(m, values, (self._constant(ONE), self._constant(ZERO)), Proof(CANONICAL))
+
+    def _enough(self, m: Model) -> float:
+        """How much of the signature must be shared: little where the known loss speaks of another domain."""
+        roles = (self.frame.loss.y, self.frame.loss.f)
+        return ENOUGH if roles == (m.known.y, m.known.f) else ELSEWHERE
+
+    def _match(self, m: Model, start: Sequence[float]) -> Match | None:
+        """The proven match with a known loss: at its defaults, or with fitted hyper-parameters."""
+        fitter = Fitter(self.target, m.secants, m.axes, self._enough(m))
+        here = Fitter(self.target, lambda _: m.secant_table[:1], (), self._enough(m)).fit(())
+        if here is not None and _good(here):
+            match = self._proved(m, {param(p.name): const(p.default) for p in m.known.params if p.default is not None})
+            if match is not None or not m.axes:
+                return match
+        fit = fitter.fit(start) if m.axes else None
+        if fit is None or not _good(fit):
+            return None
+        values = self._solved(m, fit)
+        return None if values is None else self._proved(m, values)
+
+    def _solved(self, m: Model, fit: Fit) -> dict[Expr, Expr] | None:
+        """The hyper-parameters as constants, by Newton's method from a fit."""
+        rows = self._jacobian(m, fit)
+        chosen = telling(rows)
+        near = {param(a.name): const(_rounded(v)) for a, v in zip(m.axes, fit.theta, strict=True)}
+        near |= self._left(m)
+        if chosen is None:
+            return near
+        value = substitute(m.value, self._left(m))
+        solver = Solver(self.sight, self.frame.target, value, [a.name for a in m.axes])
+        found = solver.newton([self.cloud.place(k) for k in chosen], fit.theta, fit.scale)
+        if found is None:
+            return near
+        with self.ctx.workdps(NEWTON_DIGITS):
+            return self._left(m) | {
+                param(a.name): recognised(self.ctx, x) or const(_literal(self.ctx, x))
+                for a, x in zip(m.axes, found, strict=True)
+            }
+
+    def _left(self, m: Model) -> dict[Expr, Expr]:
+        """The hyper-parameters that are not fitted."""
+        return {param(p.name): const(1 if p.default is None else p.default) for p in m.known.params
+                if p.name in m.fixed}  # fmt: skip
+
+    def _jacobian(self, m: Model, fit: Fit) -> Array:
+        """[points, unknowns]: how the known loss changes with its hyper-parameters, scale and offset."""
+        import numpy as np
+
+        theta = np.array([fit.theta] * (1 + len(m.axes)))
+        for k in range(len(m.axes)):
+            theta[k + 1, k] += 1e-5 * max(abs(theta[k + 1, k]), 1e-9)
+        values = m.at(theta, m.value, self.cloud.batches)
+        with np.errstate(all="ignore"):
+            moved = (values[1:] - values[0]) * 1e5
+        rows = np.concatenate([moved, values[:1], np.ones_like(values[:1])]).T
+        rows[~np.isfinite(self.values)] = np.nan
+        out: Array = rows
+        return out
+
+    def _proved(self, m: Model, values: dict[Expr, Expr]) -> Match | None:
+        """The match with these hyper-parameters, if scale and offset are found and it is proven."""
+        if len(values) < len(m.known.params) or not _suit(m.known, values, self.sight):
+            return None
+        value = substitute(m.value, values)
+        line = self._line(value)
+        if line is None:
+            return None
+        fixed = closed(m.known, values)
+        proof = self.prover.prove(fixed, value, line, all(map(_short, values.values())))
+        if proof is None:
+            return None
+        return self._made(m, values, self._numbers(value, line), proof)
+
+    def _made(self, m: Model, values: dict[Expr, Expr], line: tuple[Constant, Constant], proof: Proof) -> Match:
+        """The match with a known loss at these hyper-parameters."""
+        known, frame = m.known, self.frame
+        params = tuple((p.name, self._constant(values[param(p.name)])) for p in known.params)
+        alike = frame.asis and (known.y, known.f) == (frame.loss.y, frame.loss.f)
+        return Match(known.name, params, *line, proof, frame.domain, not frame.asis, _complexity(known), alike)
+
+    def _line(self, value: Expr) -> Line | None:
+        """Scale and offset from two inputs, as exact constants where they are recognised."""
+        import numpy as np
+
+        known = _values(value, self.cloud.batches)
+        good = np.isfinite(known) & np.isfinite(self.values)
+        if np.count_nonzero(good) < 4:
+            return None
+        ends = [self.cloud.place(k) for k in _ends(known, good)]
+        ctx = self.ctx
+        with ctx.workdps(LINE_DIGITS):
+            l0, l1 = (self.sight.look(self.frame.target, p, LINE_DIGITS).value for p in ends)
+            k0, k1 = (self.sight.look(value, p, LINE_DIGITS).value for p in ends)
+            if not all(ctx.isfinite(v) for v in (l0, l1, k0, k1)) or k0 == k1:
+                return None
+            a = (l1 - l0) / (k1 - k0)
+            b = l0 - a * k0
+            if a <= 0:
+                return None
+            written = (recognised(ctx, a), recognised(ctx, b, max(abs(l0), abs(a * k0), abs(l1))))
+        anchors = tuple((self.cloud.batches[p[0]], p[1]) for p in ends)
+        return Line(*written, anchors, abs(l1 - l0))
+
+    def _numbers(self, value: Expr, line: Line) -> tuple[Constant, Constant]:
+        """Scale and offset for a reader."""
+        if line.scale is not None and line.offset is not None:
+            return self._constant(line.scale), self._constant(line.offset)
+        numbers = line.numbers(self.frame.target, value, self.ctx, NEWTON_DIGITS)
+        assert numbers is not None
+        scale, offset = (Constant(e, _float(x)) for e, x in zip((line.scale, line.offset), numbers, strict=True))
+        return scale, offset
+
+    def _constant(self, written: Expr) -> Constant:
+        value = _float(self.sight.number(written, NEWTON_DIGITS))
+        return Constant(written if _short(written) else None, value)
+
+
+def _values(value: Expr, batches: Sequence[Any]) -> Array:
+    """An expression without hyper-parameters at all points of some batches, in float64."""
+    import numpy as np
+
+    return np.concatenate([evaluated(value, batch)[0] for batch in batches])
+
+
+def _ends(values: Array, good: NDArray[np.bool_]) -> tuple[int, int]:
+    """Two inputs for scale and offset: where a known loss is nearest to 0, and where it differs from that typically."""
+    import numpy as np
+
+    places = np.flatnonzero(good)
+    first = int(places[np.argmin(np.abs(values[places]))])
+    apart = np.abs(values[places] - values[first])
+    order = places[np.argsort(apart, kind="stable")][np.count_nonzero(apart == 0) :]
+    return first, int(order[len(order) // 2]) if len(order) else first
+
+
+def _good(fit: Fit) -> bool:
+    """Whether nearly all of a signature is met to a few digits: what rounding spoils may be left."""
+    import numpy as np
+
+    return fit.scale > 0 and float(np.quantile(np.abs(fit.residuals), 0.8)) < FINE
+
+
+def _suit(known: Loss, values: dict[Expr, Expr], sight: Sight) -> bool:
+    """Whether the hyper-parameters are such as the known loss says."""
+    for p in known.params:
+        role = known.role_of(param(p.name))
+        x = sight.number(values[param(p.name)], NEWTON_DIGITS)
+        if not sight.ctx.isfinite(x) or not role.range.lo <= x <= role.range.hi:
+            return False
+    return True
+
+
+def _rounded(value: float) -> Fraction:
+    """The simplest ratio near a fitted number that the fit does not determine to more digits."""
+    return Fraction(value).limit_denominator(1000)
+
+
+def _short(written: Expr) -> bool:
+    """Whether a constant is one that was recognised, and not a number of many digits."""
+    return not written.is_leaf or len(str(written.value)) < 25
+
+
+def _literal(ctx: Any, x: Any) -> Fraction:
+    """x as a literal of 38 digits."""
+    return Fraction(ctx.nstr(x, 38, strip_zeros=True))
+
+
+def _float(x: Any) -> float:
+    try:
+        return float(x)
+    except OverflowError:
+        return float("inf") if x > 0 else float("-inf")
+
+
+def _complexity(loss: Loss) -> tuple[int, int]:
+    """Nodes of a formula as it is written, and how many of them have kinks."""
+    kinks = sum(n.op not in LEAF_OPS and bool(ops.record(n).kinks(*n.args)) for n in postorder(loss.body))
+    return loss.body.tree_size, kinks
