@@ -27,7 +27,7 @@ from lossc.compiler import ops
 from lossc.compiler.analysis.frames import closed
 from lossc.compiler.analysis.identify import identify
 from lossc.compiler.analysis.identity import Identity, Match
-from lossc.compiler.evaluate import evaluate
+from lossc.compiler.evaluate import evaluate_all
 from lossc.compiler.ir import LEAF_OPS, ZERO, Expr, F, Y, const, fold, node, param, preorder, rebuild, substitute
 from lossc.compiler.loss import CLASSWISE, Loss, Parameter, varies
 from lossc.compiler.ops import call
@@ -206,7 +206,7 @@ def holds(loss: Loss, match: Match, known: Loss, seed: int = 1, count: int = 300
     for k in range(count):
         env = {Y: _input(loss.y, rng, classes, bool(match.domain)), F: _input(loss.f, rng, classes, near=k % 3 == 0)}
         with mpmath.workdps(50):
-            found = [evaluate(e, env, num_classes=classes) for e in (mine, other, a * other + b)]
+            found = evaluate_all((mine, other, a * other + b), env, num_classes=classes)
             left, right, line = (v[0] if isinstance(v, list) else v for v in found)
             if mpmath.isfinite(left) != mpmath.isfinite(right) and match.proof.everywhere:
                 return False

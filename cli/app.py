@@ -25,6 +25,8 @@ COMMANDS: dict[str, str] = {
     "show": "Show a loss: its facts, or one form of it.",
     "grad": "The derivative of a loss, in closed form.",
     "analyze": "What a loss is, what it does, and where it breaks.",
+    "plot": "Pictures of losses: value, gradient, families, surfaces.",
+    "compare": "Losses side by side.",
     "rule": "What a loss teaches when training begins, and at its end.",
     "accuracy": "How exact a loss is in each dtype, against mpmath.",
     "train": "Train a model with a loss, beside the usual one.",

@@ -91,40 +91,43 @@ def run(
     """
     session = begin(ctx, as_json, quiet)
     if data_file is not None and not as_json:
-        raise UsageError("L200", "one loss at a time", hint="lossc compare LOSS LOSS ...; or --json FILE for the data")
+        raise UsageError("L235", "one loss at a time", hint="lossc compare LOSS LOSS ...; or --json FILE for the data")
     if not 0 < timeout <= 3600:
         raise UsageError("L209", f"a timeout is more than 0 and at most 3600 seconds, not {timeout:g}")
     settings: dict[str, Any] = {"dtype": dtype.value, "box": boxes(box or ()), "classes": classes, "timeout": timeout}
     if every:
         return _all(session, html, settings, force)
     if loss is None:
-        raise UsageError("L200", "no loss is given", hint='lossc analyze "(y - f)^2", or --all')
+        raise UsageError("L235", "no loss is given", hint='lossc analyze "(y - f)^2", or --all')
     given = Given(y, f, name, param or (), sets or (), dialect.value)
-    for path in (html, markdown, data_file):
+    files = {"markdown": markdown, "html": html, "json": data_file}
+    for path in files.values():
         if path is not None:
             check_writable(path, force=force)
     judged = read_loss(loss, given, session.warnings)
     session.print_warnings()
-    found = _analysis(judged, settings)
-    data = {**facts(judged), **found.data()}
-    written = {}
-    if markdown is not None:
-        write(markdown, found.markdown(), force=force)
-        written["markdown"] = markdown
-    if html is not None:
-        from lossc.runtime.card import card
+    found = analysis_of(judged, settings)
+    return _written(session, found, files, force)
 
-        session.note("measuring accuracy, drawing ...")
-        write(html, card(found), force=force)
-        written["html"] = html
-    if data_file is not None:
-        session.json = False
-        write(
-            data_file, json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False, default=str) + "\n", force=force
-        )
-        written["json"] = data_file
-    note = "".join(f"wrote {path}\n" for path in written.values()).rstrip()
-    return Outcome({**data, **written}, "" if data_file and quiet else page(found), note)
+
+def _written(session: Session, found: Analysis, files: dict[str, str | None], force: bool) -> Outcome:
+    """The files that are asked for, and the page."""
+    data = {**facts(found.loss), **found.data()}
+    written = {kind: path for kind, path in files.items() if path is not None}
+    for kind, path in written.items():
+        if kind == "html":
+            from lossc.runtime.card import card
+
+            session.note("measuring accuracy, drawing ...")
+            write(path, card(found), force=force)
+        elif kind == "markdown":
+            write(path, found.markdown(), force=force)
+        else:
+            session.json = False
+            text = json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False, default=str)
+            write(path, text + "\n", force=force)
+    note = "\n".join(f"wrote {path}" for path in written.values())
+    return Outcome({**data, "written": written}, page(found), note)
 
 
 def boxes(written: list[str] | tuple[str, ...]) -> dict[str, tuple[float, float]]:
@@ -142,7 +145,8 @@ def boxes(written: list[str] | tuple[str, ...]) -> dict[str, tuple[float, float]
     return out
 
 
-def _analysis(loss: Loss, settings: dict[str, Any]) -> Analysis:
+def analysis_of(loss: Loss, settings: dict[str, Any]) -> Analysis:
+    """The analysis, with the named losses as those that it may be."""
     from lossc.compiler.analysis.analyze import analyze
     from lossc.grammar.library import named_losses
 
@@ -173,7 +177,7 @@ def _all(session: Session, folder: str | None, settings: dict[str, Any], force: 
     from lossc.runtime.card import card, index
 
     if folder is None:
-        raise UsageError("L200", "where are the cards to go?", hint="--all --html FOLDER")
+        raise UsageError("L235", "where are the cards to go?", hint="--all --html FOLDER")
     try:
         os.makedirs(folder, exist_ok=True)
     except OSError as problem:
@@ -186,7 +190,7 @@ def _all(session: Session, folder: str | None, settings: dict[str, Any], force: 
         for place, (name, loss) in enumerate(known.items()):
             bar.to(place, name)
             try:
-                found = _analysis(loss, settings)
+                found = analysis_of(loss, settings)
                 write(os.path.join(folder, f"{name}.html"), card(found), force=force)
                 done.append(found)
             except LosscError as problem:

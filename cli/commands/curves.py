@@ -117,7 +117,7 @@ def _drawn(session: Session, asked: SimpleNamespace) -> Outcome:
     def draw() -> bytes:
         from lossc.runtime.experiments.figures import curves_figure
 
-        return curves_figure(task, found, suffix or "png")
+        return curves_figure(task, found, suffix=suffix or "png")
 
     note = draw_to(asked.output, asked.force, draw)
     record = {

@@ -113,7 +113,7 @@ def _looked(session: Session, asked: SimpleNamespace) -> Outcome:
     def draw() -> bytes:
         from lossc.runtime.experiments.figures import landscape_figure
 
-        return landscape_figure(found, suffix or "png")
+        return landscape_figure(found, suffix=suffix or "png")
 
     note = draw_to(asked.output, asked.force, draw)
     record = {**found.as_json(), **({"output": asked.output} if asked.output else {})}

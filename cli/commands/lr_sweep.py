@@ -132,7 +132,7 @@ def _swept(session: Session, asked: SimpleNamespace) -> Outcome:
     def draw() -> bytes:
         from lossc.runtime.experiments.figures import sweep_figure
 
-        return sweep_figure(task, found, suffix or "png")
+        return sweep_figure(task, found, suffix=suffix or "png")
 
     note = draw_to(asked.output, asked.force, draw)
     record |= {"sweep": [line.as_json() for line in found], **({"output": asked.output} if asked.output else {})}

@@ -109,7 +109,7 @@ def _seen(session: Session, asked: SimpleNamespace) -> Outcome:
     def draw() -> bytes:
         from lossc.runtime.experiments.figures import representations_figure
 
-        return representations_figure(task, found, suffix or "png")
+        return representations_figure(task, found, suffix=suffix or "png")
 
     note = draw_to(asked.output, asked.force, draw)
     record = {

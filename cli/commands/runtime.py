@@ -67,8 +67,8 @@ def run(
     """The time of compiled losses by the number of classes, with the softmax and without it (thesis, Fig. 4.9).
 
     Random scores and class indices; without the softmax a loss is given probabilities, and looks up the target's where
-    it needs no other. Times are medians of blocks in which the losses take turns; ratios are to the first loss. With two
-    losses: about 10 seconds. Stopped with Ctrl-C, it shows the numbers of classes that are done.
+    it needs no other. Times are medians of blocks in which the losses take turns; ratios are to the first loss. About
+    15 seconds with two losses. Stopped with Ctrl-C, it shows the numbers of classes that are done.
     """
     return _timed(begin(ctx, as_json, quiet), SimpleNamespace(**locals()))
 
@@ -100,7 +100,7 @@ def _timed(session: Session, asked: SimpleNamespace) -> Outcome:
     def draw() -> bytes:
         from lossc.runtime.experiments.figures import runtime_figure
 
-        return runtime_figure(found, asked.rows, suffix or "png")
+        return runtime_figure(found, asked.rows, suffix=suffix or "png")
 
     note = draw_to(asked.output, asked.force, draw)
     record = {

@@ -35,9 +35,11 @@ MAX_NODES = 20_000
 MAX_PARAMS = 3
 """Known losses with more hyper-parameters are compared at their defaults only."""
 _MOST_MODELS = 2_000
+_EDGE = (0.0, 1e-4, 1e-3, 1e-2)
+"""Values near the end of a range, where a hyper-parameter may count by its order of magnitude."""
 _COARSE = Format("48 bits", 48, FLOAT64.least, FLOAT64.greatest)
 _TRUSTED = 1e-10
-"""What float64 may differ from arithmetic with 5 bits less, relatively, where it is believed: it has most digits then."""
+"""What float64 may differ from arithmetic with 5 bits less where it is believed: it has most digits then."""
 
 
 @dataclass(frozen=True)
@@ -82,16 +84,18 @@ def axis(p: Parameter, fine: bool) -> Axis:
     role = ROLES[p.role]
     default = float(p.default) if p.default is not None else 1.0 if role.range.hi > 1 else 0.5
     if role.range.lo > 0:
-        step = 4 if fine else 2
-        values = [10 ** (k / step) for k in range(-5 * step, 4 * step + 1)]
+        step, low = (4, -9) if fine else (2, -6)
+        values = [10 ** (k / step) for k in range(low * step, 4 * step + 1)]
         return Axis(p.name, 1e-12, 1e12, True, default, tuple(values))
     if role.range.hi == 1 and role.range.lo == 0:
         count = 32 if fine else 12
-        return Axis(p.name, 0.0, 1.0, False, default, tuple((k + 0.5) / count for k in range(count)))
-    positive = (0.1, 0.3, 0.6, 1.0, 1.5, 2.0, 3.0, 4.5, 7.0, 12.0)
+        inside = [(k + 0.5) / count for k in range(count)]
+        return Axis(p.name, 0.0, 1.0, False, default, (*_EDGE, *inside, *(1 - v for v in reversed(_EDGE))))
+    positive = [k / 5 for k in range(1, 20)] if fine else [0.1, 0.3, 0.6, 1.0, 1.5, 2.0, 3.0]
+    positive += [4.5, 7.0, 12.0]
     if role.range.lo == 0:
-        return Axis(p.name, 0.0, 1e4, False, default, (0.0, *positive))
-    return Axis(p.name, -1e4, 1e4, False, default, (*(-v for v in reversed(positive)), 0.0, *positive))
+        return Axis(p.name, 0.0, 1e4, False, default, (*_EDGE, *positive))
+    return Axis(p.name, -1e4, 1e4, False, default, (*(-v for v in reversed(positive)), *_EDGE, *positive))
 
 
 class Model:
@@ -212,7 +216,7 @@ def _tiled(batch: Points, times: int) -> dict[Expr, Array]:
 
 
 def trusted(root: Expr, batches: Sequence[Points]) -> Array:
-    """An expression of y and f at all points of some batches, in float64; NaN where rounding spoils it or it overflows."""
+    """An expression of y and f at all points of some batches, in float64; NaN where that overflows or loses digits."""
     import numpy as np
 
     fine, coarse = (

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, TypeAlias
 
 from lossc.compiler.analysis.fingerprint import Model, evaluated, fixed_grid, model, slope
@@ -120,7 +121,8 @@ class _Search:
         out = []
         if nearest and nearest[0].distance < SAME_SLOPES:
             out.append(f"its slopes on the grid are those of {nearest[0].name}: it may differ by a part without f")
-        alike = [k for k in self.known if k.layout != self.loss.layout and _reads_alike(self.loss, k)]
+        mine: dict[tuple[str, ...], Expr] = {}
+        alike = [k for k in self.known if k.layout != self.loss.layout and _reads_alike(self.loss, k, mine)]
         return out + [f"as a formula it is {k.name}, which has other roles: --y {k.y} --f {k.f}" for k in alike]
 
     def _distances(self, frame: Frame, target: Target) -> list[tuple[Model, Fit]]:
@@ -147,14 +149,25 @@ class _Search:
         return [(m, f) for m, f in found if f.scale > 0]
 
 
-def _reads_alike(loss: Loss, known: Loss) -> bool:
-    """Whether a loss would be a known one at its defaults, if it had its roles."""
-    try:
-        other = without_parameters(known)
-        facts = Facts(other)
-        return canonical_expr(loss.body, facts) is canonical_expr(other.body, facts)
-    except LosscError:
+def _reads_alike(loss: Loss, known: Loss, mine: dict[tuple[str, ...], Expr]) -> bool:
+    """Whether a loss would be a known one at its defaults, if it had its roles; `mine` is what it is under some."""
+    its = _canonical_form(known)
+    if its is None:
         return False
+    roles = (known.y, known.f, known.layout)
+    if roles not in mine:
+        mine[roles] = canonical_expr(loss.body, Facts(known))
+    return mine[roles] is its
+
+
+@lru_cache(maxsize=1000)
+def _canonical_form(known: Loss) -> Expr | None:
+    """The canonical form of a known loss at its defaults; None if they are missing."""
+    try:
+        made = without_parameters(known)
+    except LosscError:
+        return None
+    return canonical_expr(made.body, Facts(made))
 
 
 def _models(frame: Frame, loss: Loss) -> list[Model]:
@@ -167,17 +180,25 @@ def _models(frame: Frame, loss: Loss) -> list[Model]:
 
 
 def _grouped(found: list[tuple[Model, Fit]]) -> tuple[Near, ...]:
-    """The first few, those with the same slopes as one."""
+    """The first few, those with the same slopes as one, of which the plainest stands for all."""
     import numpy as np
 
-    out: list[tuple[Near, Array]] = []
+    groups: list[list[tuple[Model, Fit]]] = []
     for m, fit in found:
-        twin = next((k for k, (near, rest) in enumerate(out) if abs(near.distance - fit.error) < 1e-9
-                     and float(np.max(np.abs(rest - fit.residuals))) < 1e-4), None)  # fmt: skip
-        if twin is not None:
-            near, rest = out[twin]
-            out[twin] = (near.joined(m.known.name), rest)
-        elif len(out) < MOST_NEAR:
-            params = tuple((a.name, v) for a, v in zip(m.axes, fit.theta, strict=True))
-            out.append((Near(m.known.name, params, fit.error, fit.scale), fit.residuals))
-    return tuple(near for near, _ in out)
+        for group in groups:
+            first = group[0][1]
+            if abs(first.error - fit.error) < 1e-9 and float(np.max(np.abs(first.residuals - fit.residuals))) < 1e-4:
+                group.append((m, fit))
+                break
+        else:
+            if len(groups) < MOST_NEAR:
+                groups.append([(m, fit)])
+    return tuple(map(_near, groups))
+
+
+def _near(group: list[tuple[Model, Fit]]) -> Near:
+    """Known losses with the same slopes as one of them: the one with few hyper-parameters and a short formula."""
+    m, fit = min(group, key=lambda pair: (len(pair[0].axes), pair[0].known.body.tree_size, pair[0].known.name))
+    params = tuple((a.name, v) for a, v in zip(m.axes, fit.theta, strict=True))
+    twins = tuple(other.known.name for other, _ in group if other is not m)
+    return Near(m.known.name, params, fit.error, fit.scale, twins)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from lossc.compiler.analysis.same import SAMPLED, Proof
@@ -98,6 +98,7 @@ class Match:
             "offset": self.offset.as_json(),
             "proof": self.proof.how,
             "points": self.proof.points,
+            "open": self.proof.open,
             "everywhere": self.proof.everywhere,
             "domain": self.domain,
             "scores": self.scores,
@@ -113,10 +114,6 @@ class Near:
     distance: float
     scale: float
     twins: tuple[str, ...] = ()
-
-    def joined(self, name: str) -> Near:
-        """With another known loss of the same slopes."""
-        return replace(self, twins=(*self.twins, name))
 
     def __str__(self) -> str:
         return ", ".join([self.name, *(f"{n} = {v:.4g}" for n, v in self.params)])

@@ -26,11 +26,13 @@ if TYPE_CHECKING:
 Array: TypeAlias = "NDArray[np.float64]"
 Starts: TypeAlias = dict[str, tuple[Model, Fit]]
 
-MOST_FITS = 12
-"""Known losses, the likeliest by signature, whose hyper-parameters are fitted."""
-ROUGH, PLAIN, FINE = 1.0, 0.1, 1e-4
-"""Signatures that differ by more are not fitted (a grid may pass a good place by), or, without hyper-parameters, not
-looked at; and what nearly all residuals of a fit must be below."""
+MOST_FITS, MOST_UNLIKELY = 12, 4
+"""Known losses, the likeliest by signature, whose hyper-parameters are fitted, and how many of these are unlikely."""
+ROUGH, LIKELY, PLAIN, FINE = 1.0, 0.5, 0.1, 1e-4
+"""Signatures that differ by more are not fitted (a grid may pass a good place by), only if none else is the same, or,
+without hyper-parameters, not looked at; and what nearly all residuals of a fit must be below."""
+NEARLY = 1e-6
+"""A fitted number as near to a simple ratio is taken for that first."""
 LINE_DIGITS = 120
 """Digits with which scale and offset are computed from two inputs."""
 ELSEWHERE = 0.05
@@ -80,7 +82,11 @@ class Matcher:
         ranked.sort(key=lambda r: r[:2])
         plain = [r for r in ranked if not r[2].axes]
         fitted = [r for r in ranked if r[2].axes][:MOST_FITS]
-        matches = [self._match(m, start) for _, _, m, start in (*plain, *fitted)]
+        likely = [r for r in fitted if r[0] < LIKELY]
+        matches = [self._match(m, start) for _, _, m, start in (*plain, *likely)]
+        if not any(matches):
+            rest = fitted[len(likely) :][:MOST_UNLIKELY]
+            matches = [self._match(m, start) for _, _, m, start in rest]
         return [match for match in matches if match is not None]
 
     def _from(self, m: Model, start: tuple[Model, Fit]) -> Match | None:
@@ -130,8 +136,19 @@ class Matcher:
         fit = fitter.fit(start) if m.axes else None
         if fit is None or not _good(fit):
             return None
+        match = self._simply(m, fit)
+        if match is not None:
+            return match
         values = self._solved(m, fit)
         return None if values is None else self._proved(m, values)
+
+    def _simply(self, m: Model, fit: Fit) -> Match | None:
+        """The match with the simplest ratios near the fitted hyper-parameters, if they are as near as a fit can say."""
+        near = [_rounded(v) for v in fit.theta]
+        if any(abs(float(r) - v) > NEARLY * max(abs(v), NEARLY) for r, v in zip(near, fit.theta, strict=True)):
+            return None
+        simple = {param(a.name): const(r) for a, r in zip(m.axes, near, strict=True)}
+        return self._proved(m, simple | self._left(m))
 
     def _solved(self, m: Model, fit: Fit) -> dict[Expr, Expr] | None:
         """The hyper-parameters as constants, by Newton's method from a fit."""

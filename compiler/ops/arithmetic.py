@@ -33,6 +33,8 @@ def pow_interval(x: Interval, p: Interval) -> Interval:
     if x.lo > 0 or (x.lo >= 0 and p.lo > 0):
         corners = [_power(a, b) for a in (x.lo, x.hi) for b in (p.lo, p.hi)]
         return Interval(max(iv.down(min(corners), 4), 0.0), iv.up(max(corners), 4), total)
+    if x.lo >= 0 and p.hi < 0:  # unbounded near 0
+        return iv.div(point(1.0), pow_interval(x, iv.neg(p)))
     return iv.NOWHERE_SURE
 
 

@@ -47,7 +47,15 @@ def _logaddexp(a: float, b: float) -> float:
 
 
 def _logaddexp_interval(a: Interval, b: Interval) -> Interval:
-    return Interval(iv.down(_logaddexp(a.lo, b.lo), 4), iv.up(_logaddexp(a.hi, b.hi), 4), a.total and b.total)
+    """Where the greater operand is negative the two parts may cancel: so the error is one of the parts."""
+    low, high = _logaddexp(a.lo, b.lo), _logaddexp(a.hi, b.hi)
+    return Interval(low - _slip(a.lo, b.lo), high + _slip(a.hi, b.hi), a.total and b.total)
+
+
+def _slip(a: float, b: float) -> float:
+    """What rounding may do to log(exp(a) + exp(b)), from above."""
+    top = max(a, b)
+    return 0.0 if math.isinf(top) else 8 * math.ulp(abs(top) + 1)
 
 
 def _xlogy_interval(x: Interval, y: Interval) -> Interval:

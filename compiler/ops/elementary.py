@@ -89,6 +89,8 @@ def _softplus(x: float) -> float:
 
 
 def _logcosh(x: float) -> float:
+    if abs(x) < 1:  # the other form cancels
+        return math.log1p(2 * math.sinh(x / 2) ** 2)
     return abs(x) + math.log1p(math.exp(-2 * abs(x))) - math.log(2)
 
 
@@ -101,8 +103,30 @@ def _sqrt_exact(values: range) -> Mapping[Fraction, Fraction]:
     return {Fraction(n * n): Fraction(n) for n in values} | {Fraction(1, n * n): Fraction(1, n) for n in values if n}
 
 
-def _periodic(_: Interval) -> Interval:
-    return Interval(-1.0, 1.0, _.total)
+def _wave(function: Callable[[float], float], top: float) -> Callable[[Interval], Interval]:
+    """sin or cos, whose maxima are at top + 2πk: sharp on intervals that hold few of them, close to 0."""
+
+    def rule(x: Interval) -> Interval:
+        if not (x.hi - x.lo < 6 and max(abs(x.lo), abs(x.hi)) < 1e6):
+            return Interval(-1.0, 1.0, x.total)
+        ends = (function(x.lo), function(x.hi))
+        low = -1.0 if _may_hold(x, top + math.pi) else max(iv.down(min(ends), 4), -1.0)
+        high = 1.0 if _may_hold(x, top) else min(iv.up(max(ends), 4), 1.0)
+        return Interval(low, high, x.total)
+
+    return rule
+
+
+def _may_hold(x: Interval, start: float, period: float = 2 * math.pi) -> bool:
+    """Whether one of start + period*k may lie in the interval: exact but for 1e-9, which says yes."""
+    return math.floor((x.hi - start) / period + 1e-9) >= math.ceil((x.lo - start) / period - 1e-9)
+
+
+def _tan_interval(x: Interval) -> Interval:
+    """The tangent has no value at π/2 + πk; between two such places it rises."""
+    if not (x.hi - x.lo < 4 and max(abs(x.lo), abs(x.hi)) < 1e6) or _may_hold(x, math.pi / 2, math.pi):
+        return Interval(-INF, INF, False)
+    return iv.increasing(math.tan, x)
 
 
 def _polygamma_positive(x: Interval) -> Interval:
@@ -228,12 +252,12 @@ def _one_plus_square(x: Expr) -> Expr:
 
 
 TRIGONOMETRIC = (
-    unary("sin", "the sine (radians)", lambda x: call("cos", x), _periodic, _same("sin"),
+    unary("sin", "the sine (radians)", lambda x: call("cos", x), _wave(math.sin, math.pi / 2), _same("sin"),
           parity="odd", exact=table((0, 0)), sympy="sin", cost=15),
-    unary("cos", "the cosine (radians)", lambda x: -call("sin", x), _periodic, _same("cos"),
+    unary("cos", "the cosine (radians)", lambda x: -call("sin", x), _wave(math.cos, 0.0), _same("cos"),
           parity="even", exact=table((0, 1)), sympy="cos", cost=15),
     unary("tan", "the tangent (radians)", lambda x: 1 + call("tan", x) ** 2,
-          lambda x: Interval(-INF, INF, x.total), _same("tan"),
+          _tan_interval, _same("tan"),
           parity="odd", exact=table((0, 0)), sympy="tan", cost=20, sample=((-1.4, 1.4),)),
     unary("asin", "the inverse sine, for |x| <= 1", lambda x: 1 / call("sqrt", 1 - x**2),
           on_domain(-1, 1, _up(lambda v: math.asin(max(-1.0, min(1.0, v)))), False, False), _same("asin", "arcsin"),

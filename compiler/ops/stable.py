@@ -54,9 +54,15 @@ def _cosine(x: Expr, y: Expr) -> Expr:
 
 
 def _logratio_interval(x: Interval, y: Interval) -> Interval:
-    low = -INF if x.lo <= 0 or math.isinf(y.hi) else iv.down(math.log(x.lo) - math.log(max(y.hi, iv.TINY)), 8)
-    high = INF if y.lo <= 0 or math.isinf(x.hi) else iv.up(math.log(max(x.hi, iv.TINY)) - math.log(y.lo), 8)
+    low = -INF if x.lo <= 0 or math.isinf(y.hi) else _log_of_quotient(x.lo, max(y.hi, iv.TINY), -1)
+    high = INF if y.lo <= 0 or math.isinf(x.hi) else _log_of_quotient(max(x.hi, iv.TINY), y.lo, 1)
     return Interval(low, high, x.total and y.total and x.lo > 0 and y.lo > 0)
+
+
+def _log_of_quotient(x: float, y: float, side: int) -> float:
+    """A bound of log(x/y): the two logarithms may cancel, so that the error is one of theirs."""
+    a, b = math.log(x), math.log(y)
+    return a - b + side * 4 * math.ulp(abs(a) + abs(b))
 
 
 _ONE = "torch.ones((), dtype={0}.dtype, device={0}.device)"

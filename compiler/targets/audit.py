@@ -58,6 +58,8 @@ _NODES: tuple[type[ast.AST], ...] = (
     ast.Constant, ast.BinOp, ast.UnaryOp, ast.BoolOp, ast.Compare, ast.IfExp, ast.Tuple, ast.List, ast.Subscript,
     ast.Slice, ast.JoinedStr, ast.FormattedValue, ast.expr_context, ast.operator, ast.unaryop, ast.boolop, ast.cmpop,
 )  # fmt: skip
+_PLAIN = (ast.Constant, ast.expr_context, ast.operator, ast.BinOp, ast.Assign, ast.Tuple)
+"""The commonest nodes, which are only what they hold."""
 
 
 @cache
@@ -74,15 +76,35 @@ def audit(source: str) -> ast.Module:
         tree = ast.parse(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as problem:
         raise _refused(f"it is not Python: {problem}") from None
-    local = {n.name for n in ast.walk(tree) if isinstance(n, (ast.FunctionDef, ast.ClassDef))}
-    for here in ast.walk(tree):
-        _check(here, local)
+    nodes = _nodes(tree)
+    local = {n.name for n in nodes if isinstance(n, (ast.FunctionDef, ast.ClassDef))}
+    for here in nodes:
+        if not _allowed(type(here)):
+            raise _refused(f"it holds a {type(here).__name__}", here)
+        if not isinstance(here, _PLAIN):
+            _check(here, local)
     return tree
 
 
+def _nodes(tree: ast.Module) -> list[ast.AST]:
+    """All nodes, as `ast.walk` gives them, in a fraction of its time."""
+    found: list[ast.AST] = [tree]
+    for here in found:  # which grows meanwhile
+        for name in here._fields:
+            value = getattr(here, name, None)
+            if isinstance(value, list):
+                found += [v for v in value if isinstance(v, ast.AST)]
+            elif isinstance(value, ast.AST):
+                found.append(value)
+    return found
+
+
+@cache
+def _allowed(kind: type[ast.AST]) -> bool:
+    return issubclass(kind, _NODES)
+
+
 def _check(here: ast.AST, local: set[str]) -> None:
-    if not isinstance(here, _NODES):
-        raise _refused(f"it holds a {type(here).__name__}", here)
     if isinstance(here, (ast.Import, ast.ImportFrom)) and ast.unparse(here) not in IMPORTS:
         raise _refused(f"`{ast.unparse(here)}`", here)
     if isinstance(here, ast.ClassDef) and here.decorator_list:

@@ -40,6 +40,7 @@ NUMPY = Dialect(
 )
 TORCH_NETWORK = replace(TORCH, coefficient="p{0}")
 _WORD = re.compile(r"\w+")
+FUNCTIONS = ("value", "slope", "second", "linearize", "kinks")
 DIALECTS = {"numpy": NUMPY, "torch": TORCH_NETWORK}
 
 
@@ -53,21 +54,27 @@ class NetworkProgram:
     hessian: Expr
     mixed: tuple[tuple[Expr, ...], ...]
 
-    def source(self, target: str = "numpy") -> str:
-        """The text of a module with the five functions; the same text for the same loss."""
+    def source(self, target: str = "numpy", functions: Sequence[str] = FUNCTIONS) -> str:
+        """The text of a module with these functions; the same text for the same loss."""
         dialect = DIALECTS[target]
-        blocks = [
-            _function("value", ("y", "f", "phi"), self.loss, dialect, [], "{0}"),
-            _function("slope", ("y", "f", "phi"), self.loss, dialect, [self.slope], "{0}, {1}"),
-            self._second(dialect),
-            self._linearize(dialect),
-            self._kinks(dialect),
-        ]
-        code = "\n\n\n".join(blocks)
+        printers = {
+            "value": self._value,
+            "slope": self._slope,
+            "second": self._second,
+            "linearize": self._linearize,
+            "kinks": self._kinks,
+        }
+        code = "\n\n\n".join(printers[name](dialect) for name in functions)
         head = ["import math"] if "math." in code else []
         head += ["import numpy as np"] if target == "numpy" else ["import torch"]
         head += ["from scipy import special"] if "special." in code else []
         return "\n".join(head) + f"\n\n\n{code}\n"
+
+    def _value(self, dialect: Dialect) -> str:
+        return _function("value", ("y", "f", "phi"), self.loss, dialect, [], "{0}")
+
+    def _slope(self, dialect: Dialect) -> str:
+        return _function("slope", ("y", "f", "phi"), self.loss, dialect, [self.slope], "{0}, {1}")
 
     def _second(self, dialect: Dialect) -> str:
         more, lists = self._lists(first=1)
@@ -140,7 +147,7 @@ def network_program(loss: Loss) -> NetworkProgram:
 
 def _function(name: str, args: Sequence[str], loss: Loss, dialect: Dialect, more: Sequence[Expr], last: str) -> str:
     kernel = build_kernel(loss, {"y": "y", "f": "f", DIRECTION.name: "u"}, dialect, *more)
-    used = sorted({n.index for root in (loss.body, *more) for n in leaves(root, COEF)})
+    used = sorted({n.index for n in postorder(loss.body, *more) if n.op == COEF})
     lines = [f"p{i} = phi[{i}]" for i in used]
     if loss.layout == CLASSWISE or "num_classes" in kernel.uses:
         lines.append("axis = dim = 1")

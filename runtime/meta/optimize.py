@@ -222,7 +222,7 @@ def fitness(problem: Problem, phi: Tensor) -> float:
     A run that diverges is judged by its last finite weights, unless there is nothing finite to judge.
     """
     config = problem.config
-    network = LossNetwork(problem.family, phi)
+    network = LossNetwork(problem.family, phi).requires_grad_(False)
     values = []
     for sampler in problem.samplers:
         seed = derive(config.seed, "fitness", sampler.index)

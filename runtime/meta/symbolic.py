@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -19,13 +18,30 @@ from lossc.compiler.errors import LossTypeError
 from lossc.compiler.ir import F, postorder
 from lossc.compiler.loss import CLASSWISE, Loss
 from lossc.compiler.passes.parameterize import edge_coefficients, fold_coefficients, parameterize
-from lossc.compiler.targets.network import NetworkProgram, network_program
+from lossc.compiler.targets.network import FUNCTIONS, NetworkProgram, network_program
 from lossc.runtime.compiled import load_source
 from lossc.runtime.data import generator
 from lossc.runtime.meta.representation import LossRepresentation
 
 SPREAD = 1e-3
 """Standard deviation of φ around 1 at the start (thesis, section 3.2.3: "N(1, 1e-3)"; its code: 1 + .001 N(0, 1))."""
+
+
+class _Functions:
+    """The functions of a program for one target, each compiled when it is first called: most losses of a search need
+    one of the ten."""
+
+    def __init__(self, program: NetworkProgram, target: str, name: str) -> None:
+        self._program, self._target, self._name = program, target, name
+
+    def __getattr__(self, function: str) -> Callable[..., Any]:
+        if function not in FUNCTIONS:
+            raise AttributeError(function)
+        found: Callable[..., Any] = getattr(
+            load_source(self._program.source(self._target, (function,)), self._name), function
+        )
+        setattr(self, function, found)
+        return found
 
 
 class Symbolic(LossRepresentation):
@@ -96,12 +112,12 @@ class Symbolic(LossRepresentation):
     # -- computing ----------------------------------------------------------------------------------------------------
 
     @cached_property
-    def _numpy(self) -> ModuleType:
-        return load_source(self.program.source("numpy"), self.network.name)
+    def _numpy(self) -> _Functions:
+        return _Functions(self.program, "numpy", self.network.name)
 
     @cached_property
-    def _torch(self) -> ModuleType:
-        return load_source(self.program.source("torch"), self.network.name)
+    def _torch(self) -> _Functions:
+        return _Functions(self.program, "torch", self.network.name)
 
     @property
     def _per_row(self) -> bool:

@@ -84,7 +84,7 @@ def _train(bench: Bench, job: Mapping[str, Any]) -> dict[str, Any]:
         outcome |= {"audited": job["audited"], "late": late}
     elif late:
         return {"status": REJECTED, "why": f"{late} after learning", **outcome}
-    found = measured(bench, LossNetwork(family, phi), job.get("incumbent"))
+    found = measured(bench, _fixed(family, phi), job.get("incumbent"))
     return {"status": REJECTED if found.why else OK, **asdict(found), **outcome}
 
 
@@ -138,7 +138,12 @@ def _test(bench: Bench, job: Mapping[str, Any]) -> dict[str, Any]:
 def _module(bench: Bench, job: Mapping[str, Any]) -> nn.Module:
     if job.get("loss") is None:
         return bench.task.baseline_loss()
-    return LossNetwork(bench.family(job["loss"]), torch.tensor(job["phi"], dtype=torch.float64))
+    return _fixed(bench.family(job["loss"]), torch.tensor(job["phi"], dtype=torch.float64))
+
+
+def _fixed(family: Symbolic, phi: Tensor) -> nn.Module:
+    """The loss to train with as it is: no gradient in φ is asked for, and none is computed."""
+    return LossNetwork(family, phi).requires_grad_(False)
 
 
 _STAGES = {"filter": _filter, "train": _train, "tune": _tune, "judge": _judge, "test": _test}

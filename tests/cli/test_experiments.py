@@ -73,6 +73,28 @@ def test_the_scale_of_a_multiple(lossc: Run, tmp_path: Path) -> None:
     assert only.out == ran.out[: len(only.out)] and "best rate" not in only.out
 
 
+def test_representations_curves_and_times(lossc: Run) -> None:
+    """Text shows what JSON has, for each loss; figures are written."""
+    common = ("label_smoothing", "ace_phi:phi1=1.1", "--steps", "4", "--seeds", "2")
+    record = lossc("representations", *common, "--rows", "60", "-o", "t.png", "--json").json["result"]
+    assert [one["name"] for one in record["losses"]] == ["cross_entropy", "label_smoothing", "ace_phi:phi1=1.1"]
+    assert len(record["losses"][0]["picture"]) == len(record["losses"][0]["classes"]) == 60
+    shown = lossc("representations", *common, "--rows", "60").out
+    tight = record["losses"][2]["figures"]["train"]["tightness"]
+    assert f"{tight['mean']:.4f} ± {tight['std']:.4f}" in shown
+    record = lossc("curves", *common, "--points", "2", "-o", "c.pdf", "--json").json["result"]
+    last = record["losses"][1]["last"]["val"]
+    assert f"{last['mean']:.4f} ± {last['std']:.4f}" in lossc("curves", *common, "--points", "2").out
+    assert record["losses"][1]["mean"]["val"][-1] == last["mean"]
+    timed = ("runtime", "label_smoothing", "sparse_lsr:xi=0.2", "--classes", "4,3", "--rows", "5", "--blocks", "2")
+    record = lossc(*timed, "-o", "r.png", "--json").json["result"]
+    assert record["losses"] == ["label_smoothing", "sparse_lsr:xi=0.2"]
+    assert {t["classes"] for t in record["times"]} == {3, 4} and len(record["times"]) == 16
+    shown = lossc(*timed).out
+    assert shown.count("sparse_lsr:xi=0.2 (ratio)") == 4 and "4 / 3" in shown
+    assert all(Path(name).stat().st_size > 5000 for name in ("t.png", "c.pdf", "r.png"))
+
+
 @pytest.mark.parametrize(
     ("args", "code"),
     [
@@ -84,6 +106,15 @@ def test_the_scale_of_a_multiple(lossc: Run, tmp_path: Path) -> None:
         (("landscape", "ace", "-o", "l.jpg"), "L260"),
         (("landscape", "ace", "-o", "none/l.png"), "L233"),
         (("landscape", "ace", "--seeds", "0"), "L223"),
+        (("representations", "mse", "--task", "diabetes", "-o", "t.png"), "L222"),
+        (("representations", "ace", "--model", "logistic", *FEW), "L222"),
+        (("curves", "ace", "--points", "0"), "L223"),
+        (("runtime", "mse"), "L222"),
+        (("runtime", "ace", "--classes", "3,many"), "L236"),
+        (("runtime", "ace", "--classes", "1"), "L223"),
+        (("runtime", "ace", "--classes", "10000000"), "L223"),
+        (("runtime", "ace", "--rows", "0"), "L223"),
+        (("runtime", "ace", "--blocks", "1"), "L223"),
         (("lr-sweep", "ace", "--rates", "0.1,fast"), "L236"),
         (("lr-sweep", "ace", "--rates", "0"), "L223"),
         (("lr-sweep", "ace", "--scale-only", "-o", "l.png"), "L235"),

@@ -20,6 +20,8 @@ from lossc.compiler.loss import Loss
 from lossc.grammar.library import named
 from lossc.runtime import tasks
 from lossc.runtime.models import FLAT, IMAGES
+from lossc.runtime.search import session
+from lossc.runtime.search.session import Where
 from lossc.runtime.tasks import get_task
 from lossc.runtime.training import compare
 from tests.cli.support import Ran, environment
@@ -290,9 +292,10 @@ SHORT = {
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tasks of three steps, and a search of seconds."""
+    """Tasks of three steps, and a search of seconds without worker processes."""
     monkeypatch.setattr(tasks, "get_task", partial(get_task, steps=3))
     monkeypatch.setattr(demo, "SEARCH", SHORT)
+    monkeypatch.setattr(session, "Where", lambda workers: Where(workers=workers // 2))
 
 
 def test_demo_as_a_user_runs_it(tmp_path: Path) -> None:
@@ -345,15 +348,18 @@ def test_demo_as_json(lossc: Run, tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("quick")
 def test_demo_replaces_its_own_files_only(lossc: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A second demo works; a file that lossc did not write is kept, but for --force; a bad folder is refused."""
+    """A file that lossc did not write is kept, but for --force; a second demo works; a bad folder is refused."""
     monkeypatch.setattr(demo, "LOSSES", {"evomal_i": "diabetes"})
-    path = tmp_path / "tour" / "evomal_i.py"
-    assert lossc("demo", "--out", "tour").code == lossc("demo", "--out", "tour").code == 0
+    path, report = tmp_path / "tour" / "evomal_i.py", tmp_path / "tour" / "search" / "report.html"
+    path.parent.mkdir()
     path.write_text("# mine\n")
     assert lossc("demo", "--out", "tour").code == 2
     assert path.read_text() == "# mine\n"
     assert lossc("demo", "--out", "tour", "--force").code == 0
     assert demo.is_ours(str(path))
+    report.write_text("of the first")
+    assert lossc("demo", "--out", "tour").code == 0
+    assert demo.is_ours(str(path)) and report.read_text() != "of the first"
     (tmp_path / "file").write_text("")
     assert lossc("demo", "--out", "file/tour").code == 2
 

@@ -80,7 +80,7 @@ def test_named_losses_are_themselves(name: str) -> None:
     matches = [match, *identity.also]
     assert {m.name for m in matches} == TWINS.get(name, {name})
     fixed = without_parameters(loss)
-    assert all(holds(fixed, m, named(m.name), count=100) for m in matches)
+    assert all(holds(fixed, m, named(m.name), count=30) for m in matches)
 
 
 @pytest.mark.parametrize(
@@ -126,10 +126,16 @@ def test_constants_without_a_simple_form_are_numbers() -> None:
     assert match.proof.how == "points" and match.proof.points >= 200
 
 
+def test_a_scale_is_exact_if_it_is() -> None:
+    """A scale that is 1 to 32 digits is not 1."""
+    match = of("(1 + 1e-32)*(y - f)^2").exact
+    assert match is not None and match.name == "mse" and match.scale.exact is None and match.scale.value == 1
+
+
 @pytest.mark.parametrize(
     ("text", "roles"),
     [
-        ("(y - f)^2 + 1e-25*(y - f)^4", ""),
+        ("(y - f)^2*(1 + 1e-45*sin(y))", ""),
         ("(y - f)^2 + 1e-9*f", ""),
         ("abs(y - f)^2.0000000001", ""),
         ("-(y - f)^2", ""),
@@ -139,12 +145,13 @@ def test_constants_without_a_simple_form_are_numbers() -> None:
         ("mean_c((y - f)^2)", "onehot prob"),
         ("-y*log(f)*num_classes", "onehot prob"),
         ("-y*log(f + 1e-12)", "onehot prob"),
+        ("(y - f)^2 + y*(1e300*exp(f))/(1e300*exp(f))", ""),
         ("softplus(f) - y*f + y", "binary logit"),
     ],
 )
 def test_closeness_is_no_proof(text: str, roles: str) -> None:
-    """What differs by as little as 10^-25, only far out, by the sign, by a term in y or with the number of classes is
-    no exact match."""
+    """What differs by as little as 10^-45, only far out, by the sign, by a term in y, with the number of classes or
+    beside great numbers that cancel is no exact match."""
     identity = of(text, *roles.split())
     assert identity.exact is None and identity.also == ()
 
@@ -158,21 +165,18 @@ def test_holes_are_said() -> None:
 
 
 def test_rewritten_losses_are_found() -> None:
-    """60 randomly rewritten, scaled and shifted named losses: 98 % are found under their name, and every claim about
-    them, twins included, is true at random inputs."""
-    drawn = list(cases(60, seed=5))
-    hits = 0
-    for one in drawn:
+    """20 randomly rewritten, scaled and shifted named losses are found under their name, and every claim about them,
+    twins included, is true at random inputs. (200, and how many are found: `benchmarks/identify.py`.)"""
+    for one in cases(20, seed=5):
         identity = identify(one.loss, KNOWN)
-        hits += found(identity, one.name) is not None
+        assert found(identity, one.name) is not None, str(one)
         matches = [] if identity.exact is None else [identity.exact, *identity.also]
-        assert all(holds(one.loss, m, named(m.name), count=60) for m in matches), str(one)
-    assert hits >= 0.98 * len(drawn)
+        assert all(holds(one.loss, m, named(m.name), count=40) for m in matches), str(one)
 
 
 def test_random_losses_are_taken_for_nothing_else() -> None:
-    """Of 60 random losses of a search, those that are claimed to be named ones are, at random inputs."""
-    for loss in random_losses(60, seed=6):
+    """Of 20 random losses of a search, those that are claimed to be named ones are, at random inputs."""
+    for loss in random_losses(20, seed=6):
         match = identify(loss, KNOWN, timeout=60).exact
         assert match is None or holds(loss, match, named(match.name)), str(loss)
 

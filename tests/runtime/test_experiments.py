@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from itertools import pairwise
 
 import pytest
@@ -14,7 +15,7 @@ from lossc.compiler.errors import UsageError
 from lossc.grammar import parse
 from lossc.grammar.library import named
 from lossc.runtime.data import Part
-from lossc.runtime.experiments import curvature, learning_rate, sweep
+from lossc.runtime.experiments import curvature, curves, learning_rate, representations, runtime, sweep
 from lossc.runtime.experiments.directions import along, direction, on_plane
 from lossc.runtime.experiments.flatness import Flatness, rise
 from lossc.runtime.experiments.landscape import Window, landscapes
@@ -302,3 +303,167 @@ def test_rates_that_cannot_be(rates: tuple[float, ...]) -> None:
 def test_the_default_grid_is_around_the_rate_of_the_task() -> None:
     """From a hundredth of the task's own rate to ten times it, in order."""
     assert sweep.grid(get_task("digits")) == (0.0005, 0.0015, 0.005, 0.015, 0.05, 0.15, 0.5)
+
+
+# -- representations --------------------------------------------------------------------------------------------------
+
+
+def test_features_are_what_a_manual_pass_gives() -> None:
+    """The input of the last layer: all that is before it, and of a network that ends in a convolution the mean over the
+    places."""
+    x = torch.randn(5, 3, 32, 32, generator=stream(), dtype=DOUBLE)
+    part = Part(torch.arange(5), x, torch.zeros(5, dtype=torch.int64))
+    for name, cut in (("resnet18", 1), ("alexnet", 1), ("squeezenet", 2), ("allcnnc", 3)):
+        model = factory(name, (3, 32, 32), 10)[1](stream(), DOUBLE)
+        assert isinstance(model, nn.Sequential)
+        model.eval()
+        with torch.no_grad():
+            inside = model[:-cut](x)
+        expected = inside if inside.ndim == 2 else inside.mean(dim=(2, 3))
+        torch.testing.assert_close(representations.features(view_of(model), part), expected)
+        assert not any(m._forward_pre_hooks for m in model.modules())
+
+
+def test_layers_count_in_the_order_in_which_they_run() -> None:
+    """The last layer is the last that runs, not the last that was defined; pieces of the rows are put together."""
+
+    class Backwards(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.last, self.first = nn.Linear(3, 2, dtype=DOUBLE), nn.Linear(4, 3, dtype=DOUBLE)
+
+        def forward(self, x: Tensor) -> Tensor:
+            out: Tensor = self.last(self.first(x).relu())
+            return out
+
+    model, part = Backwards(), rows_of(40, 4)
+    found = representations.features(view_of(model), part)
+    torch.testing.assert_close(found, model.first(part.x).relu().detach())
+
+
+def test_no_features_before_a_single_layer() -> None:
+    """A logistic regression has no representation of its own."""
+    with pytest.raises(UsageError, match="no layer before its last"):
+        representations.features(view_of(tiny(4, 2)), rows_of(5, 4))
+
+
+def test_tightness_and_silhouette_by_hand() -> None:
+    """Two pairs of points at the corners of a rectangle: distances that can be written down, whatever the scale."""
+    points = torch.tensor([[0.0, 0.0], [0.0, 2.0], [6.0, 0.0], [6.0, 2.0]])
+    classes = torch.tensor([3, 3, 7, 7])
+    assert representations.tightness(points, classes) == pytest.approx(1 / 6)
+    assert representations.tightness(1000 * points, classes) == pytest.approx(1 / 6)
+    near, far = 2.0, (6 + math.sqrt(40)) / 2
+    assert representations.silhouette(points, classes) == pytest.approx((far - near) / far)
+    assert math.isnan(representations.tightness(points, torch.zeros(4)))
+    assert math.isnan(representations.silhouette(points, torch.arange(4)))
+
+
+def test_representations_of_a_task_are_of_trained_models() -> None:
+    """Figures by seed of the trained weights on every row; the picture is the same twice; a task without classes is
+    refused."""
+    task = get_task("digits", steps=10)
+    once, _ = representations.representations(task, {"ce": nn.CrossEntropyLoss()}, [0], rows=90, picture=True)
+    state = train(task, nn.CrossEntropyLoss(), 0).state
+    part = sample(task.split(0).test, 90, 0)
+    hidden = functional.relu(functional.linear(part.x.flatten(1), state.params["0.weight"], state.params["0.bias"]))
+    assert once.figures["test"]["tightness"].mean == pytest.approx(representations.tightness(hidden, part.y), rel=1e-5)
+    assert once.figures["test"]["silhouette"].mean == pytest.approx(
+        representations.silhouette(hidden, part.y), rel=1e-5
+    )
+    assert once.picture is not None and once.picture.shape == (90, 2)
+    assert (once.picture == representations.embedded(hidden, 0)).all()
+    with pytest.raises(UsageError, match="no classes"):
+        representations.representations(get_task("diabetes"), {}, [0])
+
+
+# -- training curves --------------------------------------------------------------------------------------------------
+
+
+def test_curves_are_what_training_gives() -> None:
+    """The last point is `train`'s, points in between are those of a shorter run, a loss like the baseline has its
+    curve, and of a seed that is not done nothing is kept."""
+    task = get_task("digits", steps=12)
+    runs = list(curves.curve_runs(task, {"same": named("cross_entropy").to_torch()}, [0, 1], points=3, rows=10_000))
+    base, same = curves.curves(runs, 2)
+    ended = [train(task, nn.CrossEntropyLoss(), seed) for seed in (0, 1)]
+    assert base.steps == (0, 4, 8, 12)
+    assert base.last["val"].mean == pytest.approx(sum(r.val for r in ended) / 2, abs=1e-12)
+    early = [train(task.with_settings(steps=4), nn.CrossEntropyLoss(), seed) for seed in (0, 1)]
+    assert base.means["val"][1] == pytest.approx(sum(r.val for r in early) / 2, abs=1e-12)
+    assert same.means["common"] == pytest.approx(base.means["common"], rel=1e-4)
+    assert base.reached is not None and base.reached == same.reached
+    assert curves.curves(runs[:3], 2)[0].last["val"].n == 1
+    assert curves.curves(runs[:1], 2) == ()
+    with pytest.raises(UsageError, match="one point"):
+        next(curves.curve_runs(task, {}, [0], points=0))
+
+
+def test_what_reached_means_and_where_a_run_ends() -> None:
+    """0.9 of the way from the baseline's first value to its last; a run that ended early stays where it was."""
+    base = curves.Run("b", 0, tuple(curves.Seen(s, 0.0, v, 0.0) for s, v in ((0, 1.0), (5, 0.5), (10, 0.2))), "")
+    slow = curves.Run("s", 0, tuple(curves.Seen(s, 0.0, v, 0.0) for s, v in ((0, 1.0), (5, 0.9))), "broke")
+    fast = curves.Run("f", 0, tuple(curves.Seen(s, 0.0, v, 0.0) for s, v in ((0, 1.0), (5, 0.27), (10, 0.9))), "")
+    b, s, f = curves.curves([base, slow, fast], 3)
+    assert b.reached is not None and f.reached is not None
+    assert (b.reached.mean, s.reached, f.reached.mean) == (10, None, 5)
+    assert s.steps == (0, 5, 10) and s.means["val"] == (1.0, 0.9, 0.9)
+    assert (s.diverged, f.diverged, b.stds) == (1, 0, None)
+
+
+# -- runtime ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["sparse_lsr", "focal", "label_smoothing"])
+def test_the_form_at_the_target_is_the_loss(name: str) -> None:
+    """Where a loss needs the target's probability only, looking up that one gives its value and its gradient; a loss
+    that needs the others has no such form."""
+    loss = named(name)
+    probabilities = torch.randn(20, 7, generator=stream(), dtype=DOUBLE).softmax(dim=1).requires_grad_()
+    targets = torch.randint(7, (20,), generator=stream())
+    form = runtime.at_target(loss, 7)
+    if name == "label_smoothing":
+        assert form is None
+        return
+    assert form is not None
+    expected = loss.to_torch(from_logits=False)(probabilities, targets)
+    found = form(probabilities, targets)
+    torch.testing.assert_close(found, expected)
+    grads = [torch.autograd.grad(v, probabilities)[0] for v in (found, expected)]
+    torch.testing.assert_close(*grads)
+
+
+def test_times_are_medians_of_blocks_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a clock that each call moves by its own amount, a time is that amount; ratios and growth are quotients of
+    times; elementwise losses and sizes that cannot be are refused."""
+    now = [0.0]
+    monkeypatch.setattr(runtime.time, "perf_counter", lambda: now[0])
+    turns: list[str] = []
+
+    def call(name: str, seconds: float) -> Callable[[], None]:
+        def spend() -> None:
+            turns.append(name)
+            now[0] += seconds
+
+        return spend
+
+    calls = {"a": call("a", 0.02), "b": call("b", 0.04)}
+    times = runtime._interleaved(calls, 4, torch.device("cpu"))
+    assert times == {"a": pytest.approx([0.02] * 4), "b": pytest.approx([0.04] * 4)}
+    assert turns[-8:] == ["a", "b"] * 4
+    monkeypatch.undo()
+    losses = {"ls": named("label_smoothing"), "hinge": named("crammer_singer")}
+    found = list(runtime.timings(losses, [5, 3], rows=4, blocks=2))
+    assert [t.classes for t in found][:4] == [3] * 4
+    assert {(t.name, t.form) for t in found} == {("ls", "softmax"), ("hinge", "softmax"), ("ls", "no softmax")}
+    ratio = runtime.ratios(found, "ls")
+    by = {(t.name, t.classes, t.form, t.of): t.seconds for t in found}
+    key = (5, "softmax", "value")
+    assert ratio["hinge", *key] == by["hinge", *key] / by["ls", *key] and ratio["ls", *key] == 1
+    grown = runtime.growth(found, "ls", "softmax", "value")
+    assert grown == by["ls", 5, "softmax", "value"] / by["ls", 3, "softmax", "value"]
+    for wrong in ({"classes": [1]}, {"rows": 0}, {"blocks": 1}):
+        with pytest.raises(UsageError):
+            next(runtime.timings(losses, **wrong))  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="elementwise"):
+        next(runtime.timings({"mse": named("mse")}))
