@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
@@ -80,13 +81,18 @@ def loss_modules(session: Session, asked: Any, task: Task) -> dict[str, nn.Modul
     Raises UsageError: L235 for one that stands twice, L201 for a --set that no loss has, and what `lossc train` raises.
     """
 
+    assumed: list[str] = []
+    """Formulas that got roles: that is said for the first one."""
+
     def module(text: str, unused: dict[str, Any]) -> tuple[str, nn.Module]:
         bare, own = split_settings(text)
         source = python_file(bare) or network_file(bare)
         if source is not None:
             return (emitted if source.suffix == PYTHON_SUFFIX else of_network)(source, _given(asked, own), task)
         loss = _shared(read_loss(bare, _given(asked, own), session.warnings), own, asked, unused)
-        return compiled(session, suited(session, loss, task, _given(asked, own), bare), task)
+        suits = suited(replace(session, quiet=session.quiet or bool(assumed)), loss, task, _given(asked, own), bare)
+        assumed.extend([bare] if suits is not loss else [])
+        return compiled(session, suits, task)
 
     return _by_name(session, asked, module)
 
@@ -175,7 +181,7 @@ def own_code(asked: Any) -> Iterator[None]:
     from lossc.runtime.tasks import task_file
 
     own = task_file(asked.task_name)
-    files = [bare for bare, _ in map(split_settings, asked.losses) if bare.endswith(PYTHON_SUFFIX)]
+    files = list(dict.fromkeys(one for one, _ in map(split_settings, asked.losses) if one.endswith(PYTHON_SUFFIX)))
     try:
         yield
     except Exception as problem:

@@ -35,10 +35,9 @@ if TYPE_CHECKING:
 
 EXAMPLES = (
     'lossc analyze "abs(log(1.1*f))*y" --y onehot --f prob',
-    "lossc analyze pseudo_huber --set delta=2 --html card.html --markdown card.md",
-    "lossc analyze best.loss --html card.html --json card.json",
+    "lossc analyze pseudo_huber --set delta=2 --html card.html --json card.json   # the card, one page; and the data",
+    "lossc analyze huber --markdown huber.md",
     'lossc analyze "exp(f) - y*f" --box f=-20..20 --dtype float16',
-    "lossc analyze --all --html cards      # a card for every named loss, and an index",
 )
 
 
@@ -61,7 +60,9 @@ def run(
     markdown: Annotated[
         str | None, typer.Option("--markdown", metavar="FILE", help="Write the analysis as Markdown.")
     ] = None,
-    every: Annotated[bool, typer.Option("--all", help="Every named loss: cards into the folder --html.")] = False,
+    every: Annotated[
+        bool, typer.Option("--all", help="Every named loss: cards into the folder --html, or a table.")
+    ] = False,
     box: Annotated[
         list[str] | None,
         typer.Option(
@@ -88,6 +89,8 @@ def run(
     """What a loss is, what it does to a model, and where it breaks: with proofs, or with points that show it.
 
     A property is proved, refuted by a point that torch replays, or unknown. --json FILE writes the data to a file.
+    --all takes the named losses: `--all --html FOLDER` makes their cards with an index, in some minutes, and
+    `--all --markdown FILE` the table of all properties.
     """
     session = begin(ctx, as_json, quiet)
     if data_file is not None and not as_json:
@@ -96,7 +99,7 @@ def run(
         raise UsageError("L209", f"a timeout is more than 0 and at most 3600 seconds, not {timeout:g}")
     settings: dict[str, Any] = {"dtype": dtype.value, "box": boxes(box or ()), "classes": classes, "timeout": timeout}
     if every:
-        return _all(session, html, settings, force)
+        return _all(session, html, markdown, settings, force)
     if loss is None:
         raise UsageError("L235", "no loss is given", hint='lossc analyze "(y - f)^2", or --all')
     given = Given(y, f, name, param or (), sets or (), dialect.value)
@@ -171,13 +174,31 @@ def page(found: Analysis) -> str:
     return "\n".join(parts)
 
 
-def _all(session: Session, folder: str | None, settings: dict[str, Any], force: bool) -> Outcome:
-    """A card for every named loss, and an index."""
+def _all(session: Session, folder: str | None, markdown: str | None, settings: dict[str, Any], force: bool) -> Outcome:
+    """A card for every named loss, and an index; the table of all properties."""
+    if folder is None and markdown is None:
+        raise UsageError("L235", "where are the cards to go?", hint="--all --html FOLDER, or --all --markdown FILE")
+    if markdown is not None:
+        check_writable(markdown, force=force)
+    data: dict[str, Any] = {}
+    if folder is not None:
+        data |= _cards(session, folder, settings, force)
+    if markdown is not None:
+        from lossc.compiler.analysis.properties_page import properties_page
+        from lossc.compiler.analysis.verdicts.judge import judge
+        from lossc.grammar.library import named_losses
+
+        write(markdown, properties_page(judge(one, **settings) for one in named_losses().values()), force=force)
+        data["markdown"] = markdown
+    failed = "".join(f"{n}: {m}\n" for n, m in data.get("failed", {}).items())
+    made = f"{len(data['cards'])} cards in {folder}, with index.html\n" if folder is not None else ""
+    return Outcome(data, made + failed, "" if markdown is None else f"wrote {markdown}")
+
+
+def _cards(session: Session, folder: str, settings: dict[str, Any], force: bool) -> dict[str, Any]:
     from lossc.grammar.library import named_losses
     from lossc.runtime.card import card, index
 
-    if folder is None:
-        raise UsageError("L235", "where are the cards to go?", hint="--all --html FOLDER")
     try:
         os.makedirs(folder, exist_ok=True)
     except OSError as problem:
@@ -185,7 +206,8 @@ def _all(session: Session, folder: str | None, settings: dict[str, Any], force: 
     known = named_losses()
     for name in [*known, "index"]:
         check_writable(os.path.join(folder, f"{name}.html"), force=force)
-    done, failed = [], {}
+    done: list[Analysis] = []
+    failed: dict[str, str] = {}
     with progress(session, len(known)) as bar:
         for place, (name, loss) in enumerate(known.items()):
             bar.to(place, name)
@@ -196,5 +218,4 @@ def _all(session: Session, folder: str | None, settings: dict[str, Any], force: 
             except LosscError as problem:
                 failed[name] = problem.diagnostic.message
     write(os.path.join(folder, "index.html"), index(done), force=force)
-    text = f"{len(done)} cards in {folder}, with index.html\n" + "".join(f"{n}: {m}\n" for n, m in failed.items())
-    return Outcome({"folder": folder, "cards": [a.loss.name for a in done], "failed": failed}, text)
+    return {"folder": folder, "cards": [a.loss.name for a in done], "failed": failed}

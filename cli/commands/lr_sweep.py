@@ -194,7 +194,7 @@ def sweep_text(task: Task, found: Sequence[Line]) -> str:
         for k, rate in enumerate(rates)
     ]
     best = [
-        (line.name, f"{line.best.rate:g}", f"{line.best.rate * line.scale:.3g}", str(line.best.val),
+        (line.name, f"{line.best.rate:g}", _effective(line), str(line.best.val),
          str(line.best.test), "(baseline)" if line.gain is None else f"{line.gain.mean:+.4f}" + _std(line.gain.std))
         for line in found
     ]  # fmt: skip
@@ -206,6 +206,11 @@ def sweep_text(task: Task, found: Sequence[Line]) -> str:
             ("loss", "best rate", "x scale", f"validation {name}", f"test {name}", "gain on test"), best, report=True
         )
     )
+
+
+def _effective(line: Line) -> str:
+    """The best rate in units of the baseline's; a loss that points elsewhere has none."""
+    return f"{line.best.rate * line.scale:.3g}" if line.scale > 0 else "-"
 
 
 def _diverged(count: int) -> str:
