@@ -1,12 +1,14 @@
 """How often `lossc identify` finds a named loss that was rewritten at random, and whether it takes others for one.
 
-    python -m benchmarks.identify                      # 200 rewritten losses and 200 random ones; prints the tables
+    python -m benchmarks.identify                      # 200 rewritten losses and 200 others; prints the tables
     python -m benchmarks.identify --write              # and puts them into benchmarks/RESULTS.md
     python -m benchmarks.identify --seed 3 --count 50  # others; --misses prints what was not found
 
-A rewritten loss is a named one at random hyper-parameters, in which 3 to 6 random places were rewritten such that the
-values stay and the canonical form does not (if that is possible), times a random positive number plus a random one.
-Every exact match, also one with a random loss, is looked at again at random inputs, by mpmath alone.
+A rewritten loss is a named one at random hyper-parameters, in which 4 to 8 random places were rewritten such that the
+values stay, again until the canonical form does not, times a random positive number plus a random one. Half of those
+with hyper-parameters keep them, under other names. Of the others, one half are random losses of a search, and one half
+are rewritten losses that were disturbed: by a term, a factor or an exponent of 10^-12 to 0.1.
+Every exact match, also one of the others, is looked at again at random inputs, by mpmath alone.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from random import Random
@@ -25,12 +27,14 @@ import mpmath
 from benchmarks.results import put_section
 from lossc.compiler import ops
 from lossc.compiler.analysis.frames import closed
-from lossc.compiler.analysis.identify import identify
+from lossc.compiler.analysis.identify import identify, without_parameters
 from lossc.compiler.analysis.identity import Identity, Match
 from lossc.compiler.evaluate import evaluate_all
-from lossc.compiler.ir import LEAF_OPS, ZERO, Expr, F, Y, const, fold, node, param, preorder, rebuild, substitute
+from lossc.compiler.facts import Facts
+from lossc.compiler.ir import CONST, LEAF_OPS, ZERO, Expr, F, Y, const, fold, node, param, preorder, rebuild, substitute
 from lossc.compiler.loss import CLASSWISE, Loss, Parameter, varies
 from lossc.compiler.ops import call
+from lossc.compiler.passes.canonicalize import canonical_expr
 from lossc.grammar.library import named_losses
 
 Rewriting = Callable[[Expr, Random], "Expr | None"]
@@ -47,11 +51,39 @@ def _square_expanded(x: Expr, rng: Random) -> Expr | None:
 
 
 def _swapped(x: Expr, rng: Random) -> Expr | None:
+    if x.op in ("add", "mul"):
+        return x.args[1] - (-x.args[0]) if x.op == "add" else -(x.args[1] * -x.args[0])
     return -(x.args[1] - x.args[0]) if x.op == "sub" else None
 
 
+def _distributed(x: Expr, rng: Random) -> Expr | None:
+    """A product or quotient of a sum as a sum."""
+    if x.op not in ("mul", "div") or x.args[0].op not in ("add", "sub"):
+        return None
+    (a, b), c = x.args[0].args, x.args[1]
+    first, second = (a * c, b * c) if x.op == "mul" else (a / c, b / c)
+    return first + second if x.args[0].op == "add" else first - second
+
+
+def _scaled_inside(x: Expr, rng: Random) -> Expr | None:
+    if x.op not in ("add", "sub"):
+        return None
+    by = const(Fraction(rng.randint(2, 30), rng.choice([7, 10, 11])))
+    a, b = (by * e for e in x.args)
+    return (a + b if x.op == "add" else a - b) / by
+
+
 def _split(x: Expr, rng: Random) -> Expr | None:
-    """log(x) as a sum, exp(x) as a product, sqrt(x) as a square."""
+    """log(x) as a sum, exp(x) as a product, sqrt(x) as a square, a power by exp and log or as a product."""
+    if x.op == "log" and x.args[0].op in ("mul", "div") and rng.random() < 0.5:
+        a, b = (call("log", call("sqrt", e * e)) for e in x.args[0].args)
+        return a + b if x.args[0].op == "mul" else a - b
+    if x.op == "pow" and x.args[1].op == CONST and x.args[1].number > 0:
+        even = x.args[1].number == 2
+        power = call("exp", x.args[1] * call("log", call("abs", x.args[0])))
+        if even:
+            return node("where", node("eq", x.args[0], ZERO), ZERO, power)
+        return x.args[0] * x.args[0] ** (x.args[1].number - 1) if x.args[1].number > 1 else None
     if x.op == "log":
         return call("log", call("sqrt", x.args[0])) + call("log", x.args[0]) / 2
     if x.op == "exp":
@@ -72,14 +104,16 @@ def _opened(x: Expr, rng: Random) -> Expr | None:
             return rng.choice([call("log", 1 + call("exp", a)), a + call("softplus", -a)])
         case "sigmoid":
             return rng.choice([1 / (1 + call("exp", -a)), 1 - call("sigmoid", -a), (1 + call("tanh", a / 2)) / 2])
+        case "tanh":
+            return rng.choice([2 * call("sigmoid", 2 * a) - 1, 1 - 2 / (1 + call("exp", 2 * a))])
         case "logcosh":
             return call("softplus", 2 * a) - a - call("log", const(2))
         case "log1p":
             return call("log", 1 + a)
         case "max":
-            return (a + b + call("abs", a - b)) / 2
+            return rng.choice([(a + b + call("abs", a - b)) / 2, node("where", node("ge", a, b), a, b)])
         case "min":
-            return (a + b - call("abs", a - b)) / 2
+            return rng.choice([(a + b - call("abs", a - b)) / 2, -call("max", -a, -b)])
         case "where":
             return node("where", x.args[0], x.args[1] - x.args[2], ZERO) + x.args[2]
     return None
@@ -99,7 +133,9 @@ def _shifted(x: Expr, rng: Random) -> Expr | None:
     return call("abs", c + x * x) - c - x * x + x if rng.random() < 0.5 else -((c - x) - c)
 
 
-REWRITINGS: tuple[Rewriting, ...] = (_square_expanded, _swapped, _split, _opened, _multiplied, _shifted)
+REWRITINGS: tuple[Rewriting, ...] = (
+    _square_expanded, _swapped, _distributed, _scaled_inside, _split, _opened, _multiplied, _shifted
+)  # fmt: skip
 
 
 def rewritten(root: Expr, rng: Random, places: int) -> Expr:
@@ -117,6 +153,11 @@ def rewritten(root: Expr, rng: Random, places: int) -> Expr:
 
 
 # -- the losses ------------------------------------------------------------------------------------------------------
+
+
+TRIES = 20
+"""Rewritings of one loss, the first of which that is not undone by the canonical form is taken."""
+NAMES = ("a", "b0", "c", "h", "kappa", "lam", "width", "z")
 
 
 @dataclass(frozen=True)
@@ -148,15 +189,40 @@ def _drawn(p: Parameter, rng: Random) -> Fraction:
 def case(known: Loss, rng: Random) -> Case:
     """A random rewriting of a named loss, scaled and shifted."""
     values = {p.name: _drawn(p, rng) for p in known.params}
-    fixed = closed(known, {param(n): const(v) for n, v in values.items()})
-    one_value = fixed.layout == CLASSWISE and not varies(fixed.body)
-    body = rewritten(fixed.body, rng, rng.randint(3, 6))
     scale = Fraction(rng.randint(1, 40), rng.randint(1, 12))
     offset = Fraction(rng.randint(-30, 30), 6) if rng.random() < 0.7 else Fraction(0)
-    if fixed.layout == CLASSWISE and varies(body):
-        body = call("mean_c" if one_value else "sum_c", body)  # a value that was the same at every class still is
-    body = const(scale) * body + const(offset)
-    return Case(replace(fixed, body=body, name="rewritten"), known.name, values, scale, offset)
+    start = _renamed(known, values, rng) if rng.random() < 0.5 else closed(known, _constants(values))
+    plain = _canonical(_on_line(start, start.body, scale, offset))
+    made = start
+    for _ in range(TRIES):
+        made = _on_line(start, rewritten(start.body, rng, rng.randint(4, 8)), scale, offset)
+        if _canonical(made) is not plain:
+            break
+    return Case(made, known.name, values, scale, offset)
+
+
+def _constants(values: dict[str, Fraction]) -> dict[Expr, Expr]:
+    return {param(n): const(v) for n, v in values.items()}
+
+
+def _renamed(known: Loss, values: dict[str, Fraction], rng: Random) -> Loss:
+    """A named loss with these defaults, its hyper-parameters under other names."""
+    names = {p.name: name for p, name in zip(known.params, rng.sample(NAMES, len(known.params)), strict=True)}
+    params = tuple(Parameter(names[p.name], p.role, values[p.name]) for p in known.params)
+    body = substitute(known.body, {param(old): param(new) for old, new in names.items()})
+    return replace(known, body=body, params=params, spans={}, text=None)
+
+
+def _on_line(start: Loss, body: Expr, scale: Fraction, offset: Fraction) -> Loss:
+    """scale*body + offset in place of the body of a loss."""
+    if start.layout == CLASSWISE and varies(body):  # a value that was the same at every class still is
+        body = call("sum_c" if varies(start.body) else "mean_c", body)
+    return replace(start, body=const(scale) * body + const(offset), name="rewritten")
+
+
+def _canonical(loss: Loss) -> Expr:
+    plain = without_parameters(loss)
+    return canonical_expr(plain.body, Facts(plain))
 
 
 def cases(count: int, seed: int) -> Iterator[Case]:
@@ -167,6 +233,28 @@ def cases(count: int, seed: int) -> Iterator[Case]:
         if k % len(known) == 0:
             rng.shuffle(known)
         yield case(known[k % len(known)], rng)
+
+
+DISTURBANCES: tuple[Callable[[Expr, Expr], Expr], ...] = (
+    lambda x, c: x + c * call("sin", F),
+    lambda x, c: x + c * Y * call("tanh", F),
+    lambda x, c: x + c * F * F * Y * Y,
+    lambda x, c: x * (1 + c * call("tanh", F)),
+    lambda x, c: x * (1 + c * call("exp", -F * F)),
+    lambda x, c: call("abs", x) ** (1 + c) + x,
+    lambda x, c: x + c * call("sqrt", call("abs", x)),
+    lambda x, c: call("max", x, c),
+)
+
+
+def disturbed_losses(count: int, seed: int) -> Iterator[Loss]:
+    """Rewritten losses, disturbed a little."""
+    rng = Random(seed)
+    for one in cases(count, seed):
+        by = rng.choice(DISTURBANCES)
+        size = const(Fraction(rng.randint(1, 9), 10 ** rng.randint(2, 12)))
+        body = by(one.loss.body, size)
+        yield replace(one.loss, body=call("sum_c", body) if varies(body) and one.loss.layout == CLASSWISE else body)
 
 
 def random_losses(count: int, seed: int) -> Iterator[Loss]:
@@ -192,7 +280,7 @@ def holds(loss: Loss, match: Match, known: Loss, seed: int = 1, count: int = 300
     """Whether a match is true at inputs of its own: random ones of the roles, probabilities inside, four classes."""
     rng = Random(seed)
     values = {param(n): c.exact if c.exact is not None else const(c.value) for n, c in match.params}
-    mine, other = loss.body, closed(known, values).body
+    mine, other = without_parameters(loss).body, closed(known, values).body
     classes = 4 if loss.layout == CLASSWISE else None
     if classes:
         mine, other = (call("sum_c", e) if varies(e) else e for e in (mine, other))
@@ -249,39 +337,41 @@ def rewritten_table(count: int, seed: int, misses: bool) -> list[str]:
             lost.append(f"{one}\n    {identity.headline()} {identity.notes}")
     if misses:
         print("\n".join(lost))
-    times.sort()
     return [
         f"| rewritten named losses | {count} |",
         f"| found under their name | {right} ({right / count:.1%}) |",
         f"| of these by points, not by canonical form | {inequivalent} |",
         f"| matches claimed, with twins, that were not confirmed | {wrong} |",
-        f"| seconds: median, nine of ten, longest | {statistics.median(times):.2f}, {times[int(0.9 * count)]:.2f}, "
-        f"{times[-1]:.2f} |",
+        f"| seconds: median, nine of ten, longest | {spread(times)} |",
     ]
 
 
-def random_table(count: int, seed: int, misses: bool) -> list[str]:
-    """How many random losses were taken for named ones, and how many of these are."""
+def others_table(name: str, losses: Iterator[Loss], misses: bool) -> list[str]:
+    """How many other losses were taken for named ones, and how many of these are."""
     known = named_losses()
     times, claims, wrong = [], 0, 0
-    for loss in random_losses(count, seed):
+    for loss in losses:
         began = time.perf_counter()
         identity = identify(loss, known.values())
         times.append(time.perf_counter() - began)
         if identity.exact is not None:
             claims += 1
-            true = holds(loss, identity.exact, known[identity.exact.name])
+            true = all(holds(loss, m, known[m.name]) for m in (identity.exact, *identity.also))
             wrong += not true
             if misses:
                 print(f"{'true' if true else 'WRONG'}: {loss} is {identity.headline()}")
-    times.sort()
     return [
-        f"| random losses | {count} |",
-        f"| matches claimed | {claims} |",
+        f"| {name} | {len(times)} |",
+        f"| taken for named ones | {claims} |",
         f"| of these not confirmed | {wrong} |",
-        f"| seconds: median, nine of ten, longest | {statistics.median(times):.2f}, {times[int(0.9 * count)]:.2f}, "
-        f"{times[-1]:.2f} |",
+        f"| seconds: median, nine of ten, longest | {spread(times)} |",
     ]
+
+
+def spread(times: Sequence[float]) -> str:
+    """The median, the ninth tenth and the greatest."""
+    ordered = sorted(times)
+    return f"{statistics.median(ordered):.2f}, {ordered[int(0.9 * len(ordered))]:.2f}, {ordered[-1]:.2f}"
 
 
 def main() -> None:
@@ -292,12 +382,14 @@ def main() -> None:
     parser.add_argument("--misses", action="store_true", help="print what was not found, and what was claimed")
     parser.add_argument("--write", action="store_true")
     args = parser.parse_args()
+    half = args.count // 2
     text = "\n".join(
         [
             "| | |",
             "|---|---|",
             *rewritten_table(args.count, args.seed, args.misses),
-            *random_table(args.count, args.seed + 1, args.misses),
+            *others_table("random losses", random_losses(half, args.seed + 1), args.misses),
+            *others_table("disturbed named losses", disturbed_losses(half, args.seed + 2), args.misses),
         ]
     )
     print(text)

@@ -19,6 +19,8 @@ from lossc.compiler.errors import Diagnostic, LosscError, UsageError
 
 COMMANDS: dict[str, str] = {
     "compile": "Compile a loss to a standalone PyTorch file.",
+    "export": "A loss for JAX, NumPy, Keras, ONNX, C, boosting and more.",
+    "targets": "What a loss can be exported to, and what each target lacks.",
     "simplify": "Simplify a loss, and say how.",
     "identify": "Which named loss a loss is, or which are near.",
     "sparsify": "Let a loss need the target's prediction only, approximately.",

@@ -37,6 +37,7 @@ RowsOption = Annotated[int, typer.Option("--rows", metavar="N", help="Rows of ea
 FigureOption = Annotated[
     str | None, typer.Option("-o", "--output", metavar="FILE", help="Draw a figure: .png, .svg or .pdf.")
 ]
+ThemeOption = Annotated[str, typer.Option("--theme", metavar="NAME", help="Of the figure: light or dark.")]
 SetAllOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="NAME=VALUE", help="A hyper-parameter, of each loss that has it."),
@@ -52,17 +53,18 @@ def split_settings(text: str) -> tuple[str, tuple[str, ...]]:
     return (text, ()) if found is None else (found["loss"], tuple(found["sets"].split(",")))
 
 
-def checked_figure(path: str | None, force: bool) -> str | None:
-    """The format of the figure that is wanted, before any work is done for it.
+def checked_figure(asked: Any) -> dict[str, Any] | None:
+    """How the figure that is wanted is to be drawn, before any work is done for it: its format and its theme.
 
     Raises UsageError (L233, L234, L260).
     """
-    if path is None:
-        return None
-    from lossc.runtime.accuracy.figure import check
+    from lossc.runtime.plots.style import check, theme_of
 
-    check_writable(path, force=force)
-    return check(path)
+    theme = theme_of(asked.theme)
+    if asked.output is None:
+        return None
+    check_writable(asked.output, force=asked.force)
+    return {"suffix": check(asked.output), "theme": theme}
 
 
 def begin_work(session: Session, asked: Any) -> None:
@@ -191,15 +193,15 @@ def own_code(asked: Any) -> Iterator[None]:
 def interrupted(session: Session, done: str, what: str) -> None:
     """What to show when someone stops the work: what is done so far, and that it is not all."""
     session.say(done)
-    session.notice(f"\ninterrupted: {what}" + ("; the table is of the seeds that are done" if done else ""))
+    session.notice(f"interrupted: {what}" + ("" if done else "; nothing to show yet"))
 
 
-def draw_to(path: str | None, force: bool, draw: Callable[[], bytes]) -> str:
-    """Write the figure if one is wanted, and say so."""
-    if path is None:
+def draw_to(asked: Any, look: dict[str, Any] | None, draw: Callable[..., bytes]) -> str:
+    """Write the figure if one is wanted, and say so: `draw(suffix=..., theme=...)` gives its bytes."""
+    if look is None:
         return ""
-    write_bytes(path, draw(), force=force)
-    return f"wrote {path}"
+    write_bytes(asked.output, draw(**look), force=asked.force)
+    return f"wrote {asked.output}"
 
 
 def how_trained(task: Task, seeds: int) -> str:

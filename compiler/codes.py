@@ -196,6 +196,9 @@ Only emitted source is loaded from memory; a file that you name yourself is your
     "L245": """An option of compilation that does not exist.
 Example: `loss.to_torch(dtype="float8")`
 The message lists those that do.""",
+    "L246": """Warning: an exported file failed its self-test, or its target failed.
+Example: `lossc export mse --to all -o out/` with a library of another version
+The report in the folder says what each self-test said.""",
     "L250": """An output activation, or a part of a loss network, that does not exist.
 Example: `--activation relu`
 A symbolic loss ends in identity, softplus or smooth-leaky-relu; the message says what a network may have.""",
@@ -313,6 +316,12 @@ Substitute their values first.""",
     "L342": """A constant that the dtype of --dtype cannot hold: it becomes 0, infinite or 1 there.
 Example: `lossc compile "log(f + 1e-8)" --f positive --dtype float16`
 Choose a constant that counts in that dtype, or leave --dtype out: then half precision is computed in float32.""",
+    "L346": """A loss that a booster cannot be given: it wants more than one label of an example.
+Example: `loss.emit("xgboost")` where `y: binary` goes with an operator along the class axis
+Boosters have one score a class and one label: use `y: onehot`, or a loss without class-axis operators.""",
+    "L345": """An operator that a target has no form for.
+Example: `lossc export "lgamma(f)" --f positive --to onnx`
+`lossc targets` shows which target has which operator.""",
     "L900": """A bug in lossc.
 Please report it with the command that showed it; LOSSC_DEBUG=1 in the environment shows the traceback.""",
 }

@@ -159,8 +159,8 @@ class Loss:
 
         return differentiate(self, wrt, order=order)
 
-    def emit(self, target: str = "torch", **options: Any) -> str:
-        """The source text of a standalone file for `target`; `options` are the target's."""
+    def emit(self, target: str = "torch", **options: Any) -> Any:
+        """The file for `target`: its text, or bytes if it is a binary one; `options` are the target's."""
         from lossc.compiler.targets import emit
 
         return emit(self, target, **options)

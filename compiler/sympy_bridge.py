@@ -81,7 +81,7 @@ class Bridge:
             name = f"c{leaf.value}"
         else:
             name = f"p{sum(s.op == PARAM for s in self._symbols)}"
-        return self._sympy.Symbol(name, **_assumptions(self._roles.get(leaf, ROLES["real"])))
+        return self._sympy.Symbol(name, **assumptions(self._roles.get(leaf, ROLES["real"])))
 
     # -- there ------------------------------------------------------------------------------------------------------
 
@@ -202,7 +202,7 @@ class Bridge:
         raise BridgeRefusal(f"SymPy gave `{name}` with {len(args)} arguments")
 
 
-def _assumptions(role: Role) -> dict[str, bool]:
+def assumptions(role: Role) -> dict[str, bool]:
     """What SymPy may assume of a symbol: only what the role's range says (no unsound finiteness, finding 4)."""
     out = {"real": True}
     if role.range.lo > 0:

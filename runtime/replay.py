@@ -8,9 +8,8 @@ from dataclasses import replace as replaced
 import torch
 from torch import Tensor
 
-from lossc.compiler.analysis.verdicts.scores import SCORES
-from lossc.compiler.analysis.verdicts.subject import DEFAULT_CLASSES, ROW_CLASSES, at_values
-from lossc.compiler.analysis.verdicts.verdict import GRADIENT, HESSIAN, Entry, Witness
+from lossc.compiler.analysis.verdicts.subject import DEFAULT_CLASSES, at_values
+from lossc.compiler.analysis.verdicts.verdict import GRADIENT, HESSIAN, SCORES, Entry, Witness
 from lossc.compiler.ir import F, substitute
 from lossc.compiler.loss import CLASSWISE, Loss
 from lossc.compiler.ops import call
@@ -21,8 +20,8 @@ from lossc.runtime.compiled import to_torch
 def replay(loss: Loss, witness: Witness, classes: int = DEFAULT_CLASSES) -> list[float]:
     """The numbers of a witness, computed anew by torch in its dtype (float64 for true numbers): one a point.
 
-    Hyper-parameters are at their defaults; rows have three classes, single predictions of a classification loss the
-    number of classes that was judged. `witness.holds(replay(loss, witness))` is the test.
+    Hyper-parameters are at their defaults; single predictions of a classification loss are those of as many classes as
+    were judged, rows have their own length. `witness.holds(replay(loss, witness))` is the test.
     """
     return [_one(loss, point, witness, classes) for point in witness.points]
 
@@ -31,7 +30,7 @@ def _one(loss: Loss, point: Mapping[str, Entry], witness: Witness, classes: int)
     scores = SCORES in point
     f = point[SCORES if scores else "f"]
     row = isinstance(f, tuple)
-    plain = at_values(loss, ROW_CLASSES if row else classes)
+    plain = at_values(loss, len(f) if isinstance(f, tuple) else classes)
     if scores:
         plain = plain.with_body(substitute(plain.body, {F: call(loss.link, F)}))
     y_role, f_role = ("real", "real")

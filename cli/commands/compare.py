@@ -73,9 +73,13 @@ def run(
     session = begin(ctx, as_json, quiet)
     if not 2 <= len(losses) <= MOST:
         raise UsageError("L235", f"{len(losses)} losses are given", expected=f"2 to {MOST} losses to compare")
+    from lossc.runtime.plots.style import check
+
     for path in (plot, markdown):
         if path is not None:
             check_writable(path, force=force)
+    if plot is not None:
+        check(plot)
     settings: dict[str, Any] = {"dtype": dtype.value, "box": boxes(box or ()), "classes": classes, "timeout": timeout}
     read = [
         _read(one, Given(y, f, None, param or (), (), dialect.value), sets or [], session.warnings) for one in losses
@@ -88,9 +92,10 @@ def run(
     found = Comparison(labels_of(analyses), analyses)
     written = {}
     if plot is not None:
-        from lossc.runtime.pictures import compare_figure, suffix_of
+        from lossc.runtime.plots import compare_figure
 
-        write_bytes(plot, compare_figure(read, labels=found.labels, suffix=suffix_of(plot)), force=force)
+        drawn = compare_figure(dict(zip(found.labels, read, strict=True)), suffix=check(plot))
+        write_bytes(plot, drawn, force=force)
         written["plot"] = plot
     if markdown is not None:
         write(markdown, found.markdown(), force=force)

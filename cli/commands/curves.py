@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,6 +15,7 @@ from lossc.cli.experiments import (
     RowsOption,
     SeedsOption,
     SetAllOption,
+    ThemeOption,
     ThreadsOption,
     begin_work,
     checked_figure,
@@ -79,6 +80,7 @@ def run(
     sets: SetAllOption = None,
     dialect: DialectOption = Dialect.lossc,
     output: FigureOption = None,
+    theme: ThemeOption = "light",
     force: ForceOption = False,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
@@ -93,7 +95,7 @@ def run(
 
 
 def _drawn(session: Session, asked: SimpleNamespace) -> Outcome:
-    suffix = checked_figure(asked.output, asked.force)
+    look = checked_figure(asked)
     check_range("--points", asked.points, MOST)
     check_range("--rows", asked.rows, 10 * MOST)
     begin_work(session, asked)
@@ -110,16 +112,20 @@ def _drawn(session: Session, asked: SimpleNamespace) -> Outcome:
             runs.extend(curve_runs(task, modules, range(asked.seeds), progress=bar.step, **how))
     except KeyboardInterrupt:
         done = curves(runs, losses)
-        interrupted(session, text(task, done, len(runs) // losses) if done else "", f"{len(runs)} runs were done")
+        interrupted(
+            session,
+            text(task, done, len(runs) // losses) if done else "",
+            f"{len(runs)} runs were done; of a seed that is not, nothing is shown",
+        )
         raise
     found = curves(runs, losses)
 
-    def draw() -> bytes:
+    def draw(**how: Any) -> bytes:
         from lossc.runtime.experiments.figures import curves_figure
 
-        return curves_figure(task, found, suffix=suffix or "png")
+        return curves_figure(task, found, **how)
 
-    note = draw_to(asked.output, asked.force, draw)
+    note = draw_to(asked, look, draw)
     record = {
         "task": task.name, "model": task.model, "metric": task.metric.name, "common": task.baseline,
         "seeds": list(range(asked.seeds)), "losses": [one.as_json() for one in found],

@@ -62,7 +62,7 @@ def run(
 ) -> Outcome:
     """Recognise a loss: which named loss it is, up to a*L + b and hyper-parameters, or which ones are nearest.
 
-    "exactly" is said after a proof only: equal canonical forms, or equal values at 200 or more points of the domain,
+    "exactly" is said after a proof only: equal canonical forms, or equal values at 220 or more points of the domain,
     computed with 60 digits. The distance of others is the relative difference of their slopes in f.
     """
     session = begin(ctx, as_json, quiet)

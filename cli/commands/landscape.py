@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,6 +14,7 @@ from lossc.cli.experiments import (
     RowsOption,
     SeedsOption,
     SetAllOption,
+    ThemeOption,
     ThreadsOption,
     begin_work,
     checked_figure,
@@ -84,6 +85,7 @@ def run(
     sets: SetAllOption = None,
     dialect: DialectOption = Dialect.lossc,
     output: FigureOption = None,
+    theme: ThemeOption = "light",
     force: ForceOption = False,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
@@ -97,7 +99,7 @@ def run(
 
 
 def _looked(session: Session, asked: SimpleNamespace) -> Outcome:
-    suffix = checked_figure(asked.output, asked.force)
+    look = checked_figure(asked)
     begin_work(session, asked)
     from lossc.runtime.experiments.landscape import Window, landscapes
 
@@ -110,12 +112,12 @@ def _looked(session: Session, asked: SimpleNamespace) -> Outcome:
             task, modules, range(asked.seeds), window, progress=bar.step, looking=bar.look, device=device
         )
 
-    def draw() -> bytes:
+    def draw(**how: Any) -> bytes:
         from lossc.runtime.experiments.figures import landscape_figure
 
-        return landscape_figure(found, suffix=suffix or "png")
+        return landscape_figure(found, **how)
 
-    note = draw_to(asked.output, asked.force, draw)
+    note = draw_to(asked, look, draw)
     record = {**found.as_json(), **({"output": asked.output} if asked.output else {})}
     return Outcome(record, "" if session.json else text(found), note)
 

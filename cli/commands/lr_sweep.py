@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,6 +15,7 @@ from lossc.cli.experiments import (
     LossesArgument,
     SeedsOption,
     SetAllOption,
+    ThemeOption,
     ThreadsOption,
     begin_work,
     checked_figure,
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
     from lossc.runtime.experiments.learning_rate import Measured, Scale
     from lossc.runtime.experiments.sweep import Line, Run
     from lossc.runtime.tasks import Task
+    from lossc.runtime.training import Spread
 
 EXAMPLES = (
     "lossc lr-sweep evomal_a --task digits -o sweep.png",
@@ -81,6 +84,7 @@ def run(
     sets: SetAllOption = None,
     dialect: DialectOption = Dialect.lossc,
     output: FigureOption = None,
+    theme: ThemeOption = "light",
     force: ForceOption = False,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
@@ -96,7 +100,7 @@ def run(
 
 
 def _swept(session: Session, asked: SimpleNamespace) -> Outcome:
-    suffix = checked_figure(asked.output, asked.force)
+    look = checked_figure(asked)
     if asked.scale_only and asked.output is not None:
         raise UsageError("L235", "--scale-only sweeps nothing that -o could draw")
     written = rates_of(asked.rates)
@@ -125,16 +129,20 @@ def _swept(session: Session, asked: SimpleNamespace) -> Outcome:
             runs.extend(sweep_runs(task, series, chosen, range(asked.seeds), progress=bar.step, device=device))
     except KeyboardInterrupt:
         done = lines(series, runs, len(chosen))
-        interrupted(session, sweep_text(task, done) if done else "", f"{len(runs)} runs were done")
+        interrupted(
+            session,
+            sweep_text(task, done) if done else "",
+            f"{len(runs)} runs were done; of a seed that is not, nothing is shown",
+        )
         raise
     found = lines(series, runs, len(chosen))
 
-    def draw() -> bytes:
+    def draw(**how: Any) -> bytes:
         from lossc.runtime.experiments.figures import sweep_figure
 
-        return sweep_figure(task, found, suffix=suffix or "png")
+        return sweep_figure(task, found, **how)
 
-    note = draw_to(asked.output, asked.force, draw)
+    note = draw_to(asked, look, draw)
     record |= {"sweep": [line.as_json() for line in found], **({"output": asked.output} if asked.output else {})}
     return Outcome(record, "" if session.json else sweep_text(task, found), note)
 
@@ -195,7 +203,7 @@ def sweep_text(task: Task, found: Sequence[Line]) -> str:
     ]
     best = [
         (line.name, f"{line.best.rate:g}", _effective(line), str(line.best.val),
-         str(line.best.test), "(baseline)" if line.gain is None else f"{line.gain.mean:+.4f}" + _std(line.gain.std))
+         str(line.best.test), _gain(line.gain))
         for line in found
     ]  # fmt: skip
     return (
@@ -217,5 +225,9 @@ def _diverged(count: int) -> str:
     return f" ({count} diverged)" if count else ""
 
 
-def _std(std: float | None) -> str:
-    return "" if std is None else f" ± {std:.4f}"
+def _gain(gain: Spread | None) -> str:
+    if gain is None:
+        return "(baseline)"
+    if not math.isfinite(gain.mean):
+        return "not finite"
+    return f"{gain.mean:+.4f}" + ("" if gain.std is None else f" ± {gain.std:.4f}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -15,6 +15,7 @@ from lossc.cli.experiments import (
     RowsOption,
     SeedsOption,
     SetAllOption,
+    ThemeOption,
     ThreadsOption,
     begin_work,
     checked_figure,
@@ -78,6 +79,7 @@ def run(
     sets: SetAllOption = None,
     dialect: DialectOption = Dialect.lossc,
     output: FigureOption = None,
+    theme: ThemeOption = "light",
     force: ForceOption = False,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
@@ -92,7 +94,7 @@ def run(
 
 
 def _seen(session: Session, asked: SimpleNamespace) -> Outcome:
-    suffix = checked_figure(asked.output, asked.force)
+    look = checked_figure(asked)
     check_range("--rows", asked.rows, MOST_ROWS)
     begin_work(session, asked)
     from lossc.runtime.experiments.representations import representations
@@ -102,16 +104,16 @@ def _seen(session: Session, asked: SimpleNamespace) -> Outcome:
     device = checked_device(asked.device)
     with own_code(asked), run_bar(session, task, (len(modules) + 1) * asked.seeds) as bar:
         found = representations(
-            task, modules, range(asked.seeds), rows=asked.rows, picture=suffix is not None, progress=bar.step,
+            task, modules, range(asked.seeds), rows=asked.rows, picture=look is not None, progress=bar.step,
             looking=bar.look, device=device,
         )  # fmt: skip
 
-    def draw() -> bytes:
+    def draw(**how: Any) -> bytes:
         from lossc.runtime.experiments.figures import representations_figure
 
-        return representations_figure(task, found, suffix=suffix or "png")
+        return representations_figure(task, found, **how)
 
-    note = draw_to(asked.output, asked.force, draw)
+    note = draw_to(asked, look, draw)
     record = {
         "task": task.name, "model": task.model, "steps": task.steps, "metric": task.metric.name, "rows": asked.rows,
         "seeds": list(range(asked.seeds)), "losses": [one.as_json() for one in found],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,6 +13,7 @@ from lossc.cli.experiments import (
     FigureOption,
     LossesArgument,
     SetAllOption,
+    ThemeOption,
     ThreadsOption,
     checked_figure,
     draw_to,
@@ -51,7 +52,7 @@ def run(
         str, typer.Option("--classes", metavar="C,C,...", help="The numbers of classes.")
     ] = "3,10,30,100,300,1000,3000,10000",
     rows: Annotated[int, typer.Option("--rows", metavar="N", help="Rows of a batch.")] = 100,
-    blocks: Annotated[int, typer.Option("--blocks", metavar="N", help="Blocks of repeats, whose median counts.")] = 15,
+    blocks: Annotated[int, typer.Option("--blocks", metavar="N", help="Blocks of repeats, whose median counts.")] = 101,
     fused: FusedOption = None,
     device: DeviceOption = "cpu",
     threads: ThreadsOption = 1,
@@ -60,6 +61,7 @@ def run(
     sets: SetAllOption = None,
     dialect: DialectOption = Dialect.lossc,
     output: FigureOption = None,
+    theme: ThemeOption = "light",
     force: ForceOption = False,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
@@ -74,7 +76,7 @@ def run(
 
 
 def _timed(session: Session, asked: SimpleNamespace) -> Outcome:
-    suffix = checked_figure(asked.output, asked.force)
+    look = checked_figure(asked)
     counts = counts_of(asked.classes, asked.rows)
     check_range("--threads", asked.threads, MAX_THREADS)
     if not 2 <= asked.blocks <= MOST_BLOCKS:
@@ -97,12 +99,12 @@ def _timed(session: Session, asked: SimpleNamespace) -> Outcome:
         interrupted(session, text(found, list(losses)) if found else "", f"{len(found)} times were measured")
         raise
 
-    def draw() -> bytes:
+    def draw(**how: Any) -> bytes:
         from lossc.runtime.experiments.figures import runtime_figure
 
-        return runtime_figure(found, asked.rows, suffix=suffix or "png")
+        return runtime_figure(found, asked.rows, **how)
 
-    note = draw_to(asked.output, asked.force, draw)
+    note = draw_to(asked, look, draw)
     record = {
         "rows": asked.rows, "blocks": asked.blocks, "threads": asked.threads, "device": device, "losses": list(losses),
         "times": [t.as_json() for t in found], **({"output": asked.output} if asked.output else {}),

@@ -21,6 +21,8 @@ STEPS, TRIES = 40, 6
 """Steps of a fit in float64, and dampings that each may try."""
 STALLED, PATIENCE = 1e-3, 3
 """A fit that gains less than this part of its error in so many steps in a row is at its minimum."""
+EXACT = 1e-11
+"""The error of a fit that is left to Newton's method."""
 ROUNDS, WIDE, SETTLED = 4, 17, 1e-6
 """Rounds of a search around a fit, its places along a coordinate, and what need not be searched."""
 NEWTON_STEPS, NEWTON_DIGITS = 25, 60
@@ -92,6 +94,17 @@ class Fit:
     residuals: Array
 
 
+@dataclass(frozen=True)
+class _Around:
+    """A place of a fit, in coordinates: its error, scale and residuals, and how these change with the coordinates."""
+
+    here: Array
+    error: float
+    scale: float
+    residuals: Array
+    jacobian: Array
+
+
 class Fitter:
     """The least squares of one signature in the hyper-parameters of a known loss."""
 
@@ -114,23 +127,32 @@ class Fitter:
         import numpy as np
 
         here = np.array([a.outward(v) for a, v in zip(self.axes, start, strict=True)], dtype=np.float64)
-        errors, scales, rest = self.look(here[None, :])
-        error, scale, residuals = float(errors[0]), float(scales[0]), rest[0]
-        if not np.isfinite(error):
+        at = self._around(here)
+        if not np.isfinite(at.error):
             return None
         damping, slow = 1e-3, 0
         for _ in range(STEPS if self.axes else 0):
-            found = self._step(here, error, residuals, damping)
+            found = self._step(at, damping)
             if found is None:
                 break
-            there, scale, residuals, damping, new = found
-            gain, moved = error - new, float(np.max(np.abs(there - here)))
-            here, error = there, new
-            slow = slow + 1 if gain < STALLED * error else 0
-            if slow == PATIENCE or gain <= 1e-12 * error or moved < 1e-13 or error < 1e-15:
+            before, at, damping = at, *found
+            gain, moved = before.error - at.error, float(np.max(np.abs(at.here - before.here)))
+            slow = slow + 1 if gain < STALLED * at.error else 0
+            if slow == PATIENCE or gain <= 1e-12 * at.error or moved < 1e-13 or at.error < EXACT:
                 break
-        theta = tuple(a.inward(float(u)) for a, u in zip(self.axes, here, strict=True))
-        return Fit(theta, scale, error, residuals)
+        theta = tuple(a.inward(float(u)) for a, u in zip(self.axes, at.here, strict=True))
+        return Fit(theta, at.scale, at.error, at.residuals)
+
+    def _around(self, here: Array) -> _Around:
+        """The signature at a place and, in the same evaluation, a little along each coordinate."""
+        import numpy as np
+
+        steps = 1e-6 * np.maximum(1.0, np.abs(here))
+        errors, scales, rest = self.look(np.concatenate([here[None, :], here + np.diag(steps)]))
+        with np.errstate(all="ignore"):
+            moved = (rest[1:] - rest[0]) / steps[:, None]
+        jacobian = np.nan_to_num(moved.T, posinf=0.0, neginf=0.0)
+        return _Around(here, float(errors[0]), float(scales[0]), rest[0], jacobian)
 
     def searched(self, start: Sequence[float]) -> Fit | None:
         """`fit`, and where that leaves something, a search around it: slopes can jump where a kink passes an input."""
@@ -153,27 +175,22 @@ class Fitter:
         other = self.fit(theta)
         return other if other is not None and other.error < found.error else found
 
-    def _step(
-        self, here: Array, error: float, residuals: Array, damping: float
-    ) -> tuple[Array, float, Array, float, float] | None:
-        """A better place, its scale and residuals, the next damping, and its error; None if none is found."""
+    def _step(self, at: _Around, damping: float) -> tuple[_Around, float] | None:
+        """A better place and the next damping; None if none is found."""
         import numpy as np
 
-        step = 1e-6 * np.maximum(1.0, np.abs(here))
-        _, _, ahead = self.look(here + np.diag(step))
         with np.errstate(all="ignore"):
-            jacobian = np.nan_to_num(((ahead - residuals) / step[:, None]).T, posinf=0.0, neginf=0.0)
-            square, slope = jacobian.T @ jacobian, jacobian.T @ residuals
+            square, slope = at.jacobian.T @ at.jacobian, at.jacobian.T @ at.residuals
         if not (np.all(np.isfinite(square)) and np.all(np.isfinite(slope))):
             return None
         for _ in range(TRIES):
             matrix = square + damping * np.diag(np.diag(square) + 1e-300)
             change = -np.linalg.lstsq(matrix, slope, rcond=None)[0]
-            there = here + np.clip(change, -2.0 - np.abs(here), 2.0 + np.abs(here))
+            there = at.here + np.clip(change, -2.0 - np.abs(at.here), 2.0 + np.abs(at.here))
             there = np.array([a.outward(a.inward(float(u))) for a, u in zip(self.axes, there, strict=True)])
-            errors, scales, rest = self.look(there[None, :])
-            if float(errors[0]) < error:
-                return there, float(scales[0]), rest[0], damping / 9, float(errors[0])
+            new = self._around(there)
+            if new.error < at.error:
+                return new, damping / 9
             damping *= 6
         return None
 

@@ -42,7 +42,7 @@ TIMEOUT = 10.0
 """Seconds after which what is not decided stays open."""
 STOPPED = "stopped by the time limit: known losses may be the same that were not looked at"
 MOST_NEAR = 5
-CLOSE, SAME_SLOPES = 1e-2, 1e-9
+CLOSE, SAME_SLOPES = 1e-3, 1e-9
 """Distances at which a known loss is tried exactly once more, and at which slopes count as the same."""
 
 

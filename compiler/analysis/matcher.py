@@ -28,7 +28,7 @@ Starts: TypeAlias = dict[str, tuple[Model, Fit]]
 
 MOST_FITS, MOST_UNLIKELY = 12, 4
 """Known losses, the likeliest by signature, whose hyper-parameters are fitted, and how many of these are unlikely."""
-ROUGH, LIKELY, PLAIN, FINE = 1.0, 0.5, 0.1, 1e-4
+ROUGH, LIKELY, PLAIN, FINE = 1.0, 0.5, 0.1, 5e-6
 """Signatures that differ by more are not fitted (a grid may pass a good place by), only if none else is the same, or,
 without hyper-parameters, not looked at; and what nearly all residuals of a fit must be below."""
 NEARLY = 1e-6
@@ -90,18 +90,11 @@ class Matcher:
         return [match for match in matches if match is not None]
 
     def _from(self, m: Model, start: tuple[Model, Fit]) -> Match | None:
-        """The match from a fit of slopes, if values are as near."""
-        import numpy as np
-
+        """The match from a fit of slopes."""
         theta = dict(zip((a.name for a in start[0].axes), start[1].theta, strict=True))
         if set(theta) != {a.name for a in m.axes}:
             return None
-        row = tuple(theta[a.name] for a in m.axes)
-        errors, scales, rest = self.target.against(m.secants(np.array([row])), self._enough(m))
-        if not errors[0] < float("inf"):
-            return None
-        values = self._solved(m, Fit(row, float(scales[0]) or start[1].scale, float(errors[0]), rest[0]))
-        return None if values is None else self._proved(m, values)
+        return self._fitted(m, tuple(theta[a.name] for a in m.axes))
 
     def _model(self, loss: Loss) -> Model | None:
         try:
@@ -127,13 +120,16 @@ class Matcher:
 
     def _match(self, m: Model, start: Sequence[float]) -> Match | None:
         """The proven match with a known loss: at its defaults, or with fitted hyper-parameters."""
-        fitter = Fitter(self.target, m.secants, m.axes, self._enough(m))
         here = Fitter(self.target, lambda _: m.secant_table[:1], (), self._enough(m)).fit(())
         if here is not None and _good(here):
             match = self._proved(m, {param(p.name): const(p.default) for p in m.known.params if p.default is not None})
             if match is not None or not m.axes:
                 return match
-        fit = fitter.fit(start) if m.axes else None
+        return self._fitted(m, start) if m.axes else None
+
+    def _fitted(self, m: Model, start: Sequence[float]) -> Match | None:
+        """The match with hyper-parameters that are fitted from `start`."""
+        fit = Fitter(self.target, m.secants, m.axes, self._enough(m)).fit(start)
         if fit is None or not _good(fit):
             return None
         match = self._simply(m, fit)

@@ -25,7 +25,7 @@ DIGITS = (60, 240, 1000)
 """Working precisions: values that do not agree to so many digits as AGREED says get more."""
 AGREED, LOOSELY = {60: 40, 240: 120, 1000: 500}, {60: 30, 240: 30, 1000: 30}
 """Digits to which values must agree; and those if hyper-parameters are known as numbers only."""
-DEEP = 40
+DEEP = 80
 """One of so many points is looked at with the most digits at once."""
 POINTS = 220
 """Inputs at which both losses must have a value."""
@@ -107,13 +107,13 @@ class Prover:
         whole = line.of(value)
         if whole is not None and canonical(self.frame, self.frame.target, whole, value, line):
             return Proof(CANONICAL)
-        for other, proof in self._proven if whole is not None else ():
-            if canonical(self.frame, other, whole, value, line):  # type: ignore[arg-type]
+        for other, proof in self._proven:
+            if whole is not None and canonical(self.frame, other, whole, value, line):
                 return proof
-        proof = self._by_points(known, value, line, exact)
-        if proof is not None and whole is not None and exact:
-            self._proven.append((whole, proof))
-        return proof
+        found = self._by_points(known, value, line, exact)
+        if found is not None and whole is not None and exact:
+            self._proven.append((whole, found))
+        return found
 
     def _by_points(self, known: Loss, value: Expr, line: Line, exact: bool) -> Proof | None:
         for count in COUNTS:

@@ -48,8 +48,9 @@ def _logaddexp(a: float, b: float) -> float:
 
 def _logaddexp_interval(a: Interval, b: Interval) -> Interval:
     """Where the greater operand is negative the two parts may cancel: so the error is one of the parts."""
-    low, high = _logaddexp(a.lo, b.lo), _logaddexp(a.hi, b.hi)
-    return Interval(low - _slip(a.lo, b.lo), high + _slip(a.hi, b.hi), a.total and b.total)
+    low = _logaddexp(a.lo, b.lo) - _slip(a.lo, b.lo)
+    high = _logaddexp(a.hi, b.hi) + _slip(a.hi, b.hi)
+    return Interval(max(low, a.lo, b.lo), high, a.total and b.total)
 
 
 def _slip(a: float, b: float) -> float:

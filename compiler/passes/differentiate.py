@@ -40,7 +40,7 @@ def differentiate(loss: Loss, wrt: str = "f", order: int = 1) -> Loss:
     reduced = loss.reduces_itself or loss.layout != CLASSWISE
     body = gradient(loss.body, leaf, summed=not reduced)
     if order == 2:
-        body = _Jacobian(body, leaf).diagonal(body)
+        body = diagonal(body, leaf)
     name = f"{loss.name}_d{wrt}{'' if order == 1 else order}"
     return replace(loss, body=canonical_expr(body, Facts(loss)), name=name, spans={}, text=None)
 
@@ -53,6 +53,11 @@ def gradient(body: Expr, leaf: Expr, *, summed: bool = False) -> Expr:
     """
     jacobian = _Jacobian(body, leaf)
     return jacobian.own(body, leaf) if not jacobian.reductions else jacobian.total(body, summed)
+
+
+def diagonal(slopes: Expr, leaf: Expr) -> Expr:
+    """∂slopes_j/∂leaf_j at every class j: of a gradient, the diagonal of the Hessian, not yet simplified."""
+    return _Jacobian(slopes, leaf).diagonal(slopes)
 
 
 def derivative(root: Expr, leaf: Expr) -> Expr:

@@ -60,7 +60,7 @@ def closed_form(stages: Stages) -> Expr | None:
     if not any(one.rule.startswith("G") for one in stages.applied):  # no guard and no policy has a say in the slopes
         forms = {one.body: one for one in (stages.linked, stages.stable, stages.guarded)}
     found = dict.fromkeys(slope for form in forms.values() for slope in _slopes(form))
-    best = _best(stages.guarded, [slope for slope in found if always_defined(slope, stages.guarded)])
+    best = best_of(stages.guarded, [slope for slope in found if always_defined(slope, stages.guarded)])
     return None if best is None else aligned(lower(stages.guarded.with_body(best)).body, stages.guarded)
 
 
@@ -94,7 +94,7 @@ def in_parts(root: Expr) -> Expr:
     return substitute(root, parts)
 
 
-class _Cautious(Facts):
+class Cautious(Facts):
     """Facts for gradients: that a target sums to 1 over the classes is promised, but rows of zeros are in use."""
 
     def sums_to_one(self, root: Expr) -> bool:
@@ -103,7 +103,7 @@ class _Cautious(Facts):
 
 def _slopes(loss: Loss) -> list[Expr]:
     """The derivative of one form of the loss, as it comes and in stable forms."""
-    facts = _Cautious(loss)
+    facts = Cautious(loss)
     try:
         summed = loss.layout == CLASSWISE and not loss.reduces_itself
         made = gradient(loss.body, F, summed=summed)
@@ -215,7 +215,7 @@ def _is_share(x: Expr) -> bool:
 # -- the choice -------------------------------------------------------------------------------------------------------
 
 
-def _best(loss: Loss, forms: Sequence[Expr]) -> Expr | None:
+def best_of(loss: Loss, forms: Sequence[Expr]) -> Expr | None:
     """The cheapest of the forms that are as good as any."""
     ranked = sorted(forms, key=lambda e: (cost(e), e.digest))
     if len(ranked) < 2:

@@ -14,10 +14,10 @@ from collections.abc import Callable
 from fractions import Fraction
 from typing import TypeAlias
 
-from lossc.compiler.errors import LimitError
+from lossc.compiler.errors import LimitError, UsageError
 from lossc.compiler.ir import ARG, COEF, CONST, PARAM, Expr, fold, postorder, rebuild
 from lossc.compiler.literals import write_number
-from lossc.compiler.loss import Loss
+from lossc.compiler.loss import CLASSWISE, Loss
 from lossc.compiler.ops import call
 from lossc.compiler.printing import MAX_PRINTED
 from lossc.compiler.targets.identifiers import ascii_name
@@ -71,12 +71,46 @@ EXPANDED: dict[str, Callable[..., Expr]] = {
 """Operators that mathematics writes by means of others."""
 
 
-def to_latex(loss: Loss) -> str:
-    """The formula of a loss in LaTeX, for math mode.
+ENVIRONMENTS = ("", "equation", "equation*", "align", "align*", "aligned")
+"""What an equation may stand in; "" for math mode, which the reader's text has begun."""
 
-    Raises LimitError (L111) for a tree of more than 200,000 nodes.
+
+def to_latex(loss: Loss, *, environment: str = "", name: str = "", gradient: bool = False) -> str:
+    r"""The formula of a loss in LaTeX, for math mode or in an environment of its own.
+
+    With `name` (or an environment, or the gradient) it is an equation, \mathcal{L}(y, f) = ...; a loss of several
+    classes is then the sum over them. With `gradient` the derivative in f follows on a line of its own.
+
+    Raises LimitError (L111) for a tree of more than 200,000 nodes, UsageError (L245) for an unknown environment,
+    LossTypeError (L310) where the gradient has no closed form.
     """
-    return latex_of(loss.body)
+    if environment not in ENVIRONMENTS:
+        known = "one of: " + ", ".join(e or "(none)" for e in ENVIRONMENTS)
+        raise UsageError("L245", f"`{environment[:40]}` is not an environment for a formula", expected=known)
+    if not (environment or name or gradient):
+        return latex_of(loss.body)
+    sides = equations(loss, name=name, gradient=gradient)
+    if not environment and len(sides) == 1:
+        return " = ".join(sides[0])
+    single = environment.startswith("equation") and len(sides) == 1
+    rows = (r" \\" + "\n").join(f"  {left} {'=' if single else '&='} {right}" for left, right in sides)
+    lines = [rows]
+    if not environment or (environment.startswith("equation") and not single):
+        lines = [r"\begin{aligned}", *lines, r"\end{aligned}"]
+    return "\n".join([rf"\begin{{{environment}}}", *lines, rf"\end{{{environment}}}"] if environment else lines)
+
+
+def equations(loss: Loss, *, name: str = "", gradient: bool = False) -> list[tuple[str, str]]:
+    r"""Left and right sides: \mathcal{L}(y, f) and the loss of a sample, ∂L/∂f and the derivative of that."""
+    summed = loss.layout == CLASSWISE and not loss.reduces_itself
+    letter = symbol(name) if name else r"\mathcal{L}"
+    letter = rf"\mathcal{{{letter}}}" if len(letter) == 1 else letter
+    below = "; " + ", ".join(symbol(p.name) for p in loss.params) if loss.params else ""
+    found = [(rf"{letter}(y, f{below})", latex_of(call("sum_c", loss.body) if summed else loss.body))]
+    if gradient:
+        which = "f_{c}" if loss.layout == CLASSWISE else "f"
+        found.append((rf"\frac{{\partial {letter}}}{{\partial {which}}}", latex_of(loss.grad("f").body)))
+    return found
 
 
 def latex_of(root: Expr) -> str:

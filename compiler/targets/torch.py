@@ -90,10 +90,10 @@ def emit(loss: Loss, *, selftest: bool = True, options: Options = DEFAULT) -> st
 
 def _kernels(stages: Stages, form: Form, options: Options) -> tuple[list[str], Form]:
     """The private functions that compute the loss, and the form with what they offer."""
-    names = _operands(form.names)
+    names = operands(form.names)
     kernel = build_kernel(stages.guarded, names, TORCH)
     slope = _slope_kernel(stages, names, options)
-    functions = [text.kernel_function(form, _body(kernel, stages.guarded, form))]
+    functions = [text.kernel_function(form, value_lines(kernel, stages.guarded, form))]
     if slope:
         functions.append(text.slope_function(form, slope))
     target = target_form(stages.canonical) if form.labels and not options.literal else None
@@ -145,11 +145,11 @@ def _wins(kernel: Kernel, loss: Loss, names: Mapping[str, str]) -> bool:
     return len(kernel.lines) <= 3 * len(alone.lines)
 
 
-def _operands(names: Names) -> dict[str, str]:
+def operands(names: Names) -> dict[str, str]:
     return {"y": "y", "f": names.prediction, **names.hyperparameters}
 
 
-def _body(kernel: Kernel, loss: Loss, form: Form) -> list[str]:
+def value_lines(kernel: Kernel, loss: Loss, form: Form) -> list[str]:
     """The lines of the kernel with the last ones: one value an element, or a sample, even where f does not enter."""
     f, lines, result = form.prediction, list(kernel.lines), kernel.result
     if "num_classes" in kernel.uses:

@@ -8,7 +8,7 @@ from lossc.compiler.targets.golden import Golden
 from lossc.compiler.targets.torch_layout import WIDTH, call_line, indent
 from lossc.compiler.targets.torch_names import Names
 
-_HELPER = '''
+EXPECT = '''
 def _expect(what: str, got: Tensor, expected: object, tolerance: float) -> None:
     """Leave with exit code 1 and a message if `got` is not `expected`, relative to the largest number there."""
     want = torch.tensor(expected, dtype=torch.float64)
@@ -43,7 +43,7 @@ def self_test(names: Names, golden: Golden) -> str:
     doc = '"""Compare with values and gradients that the reference interpreter of lossc found with 50 digits."""'
     doc = doc if golden.values else '"""Nothing to compare: see the message."""'
     return "\n".join([
-        *([_HELPER.strip("\n"), "", ""] if golden.values else []),
+        *([EXPECT.strip("\n"), "", ""] if golden.values else []),
         "def _self_test() -> None:",
         indent([doc, *body]),
         "",

@@ -16,9 +16,10 @@ from torch import nn
 
 from lossc.compiler.errors import UsageError
 from lossc.runtime.data import Part
+from lossc.runtime.experiments.plain import plain
 from lossc.runtime.experiments.view import View, sample
 from lossc.runtime.inner import TrainState, init, train_steps
-from lossc.runtime.plain import finite, finite_values
+from lossc.runtime.plain import finite
 from lossc.runtime.tasks import Task
 from lossc.runtime.training import Spread
 
@@ -72,15 +73,11 @@ class Curve:
         stds = self.stds or {}
         return {
             "name": self.name, "steps": list(self.steps), "diverged": self.diverged,
-            "reached": None if self.reached is None else _plain(self.reached),
-            "last": {k: _plain(v) for k, v in self.last.items()},
+            "reached": None if self.reached is None else plain(self.reached),
+            "last": {k: plain(v) for k, v in self.last.items()},
             "mean": {k: [finite(x) for x in v] for k, v in self.means.items()},
             "std": {k: [finite(x) for x in v] for k, v in stds.items()},
         }  # fmt: skip
-
-
-def _plain(spread: Spread) -> dict[str, Any]:
-    return finite_values({"mean": spread.mean, "std": spread.std, "n": spread.n})
 
 
 def curve_runs(

@@ -1,59 +1,15 @@
-"""What the figures of the experiments share: colours that colour-blind readers tell apart, axes, a file."""
+"""What the figures of the experiments share beside the look of all figures (`lossc.runtime.plots.style`)."""
 
 from __future__ import annotations
 
-import io
 import math
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from lossc.runtime.accuracy.figure import check
+from lossc.runtime.plots.style import Theme
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
-
-@dataclass(frozen=True)
-class Theme:
-    """The colours of a figure: of text, of the paper, and of lines in their order."""
-
-    ink: str
-    paper: str
-    lines: tuple[str, ...]
-
-
-LIGHT = Theme("#1d2129", "#ffffff", ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"))
-"""The palette of Okabe and Ito (2008)."""
-
-
-def saved(
-    size: tuple[float, float], draw: Callable[[Figure], None], suffix: str = "png", theme: Theme = LIGHT
-) -> bytes:
-    """The bytes of a PNG, SVG or PDF file, of a size in inches: the same for the same drawing.
-
-    Raises UsageError (L260) where matplotlib is not installed or the format is unknown.
-    """
-    check(f"figure.{suffix}")
-    import matplotlib
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    settings: Any = {
-        "svg.hashsalt": "lossc", "svg.fonttype": "none", "font.size": 9.0, "axes.spines.top": False,
-        "axes.spines.right": False, "legend.frameon": False, "axes.grid": True, "grid.linewidth": 0.3,
-        "text.parse_math": False,
-    }  # fmt: skip
-    with matplotlib.rc_context(settings):
-        figure = Figure(figsize=size, layout="constrained")
-        FigureCanvasAgg(figure)
-        draw(figure)
-        out = io.BytesIO()
-        date = {"svg": "Date", "pdf": "CreationDate"}.get(suffix)
-        figure.savefig(out, format=suffix, dpi=120, metadata={date: None} if date else None)
-    return out.getvalue()
-
 
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 LONGEST = 40
@@ -62,13 +18,24 @@ LONGEST = 40
 
 def colour(theme: Theme, place: int) -> str:
     """The colour of the loss at a place in a table, the baseline first."""
-    return theme.lines[(place - 1) % len(theme.lines)] if place else theme.ink
+    return _lines(theme)[(place - 1) % len(_lines(theme))] if place else theme.ink
 
 
 def marked(theme: Theme, place: int) -> dict[str, Any]:
     """Colour and marker at a place in a row of losses or classes: no two are the same until all pairs are used up."""
-    around, at = divmod(place, len(theme.lines))
-    return {"color": theme.lines[at], "marker": MARKERS[(at + around) % len(MARKERS)]}
+    around, at = divmod(place, len(_lines(theme)))
+    return {"color": _lines(theme)[at], "marker": MARKERS[(at + around) % len(MARKERS)]}
+
+
+def _lines(theme: Theme) -> tuple[str, ...]:
+    """The colours of lines but the last, which is the text's: the baseline has that."""
+    return theme.lines[:-1]
+
+
+def ruled(axes: Axes, theme: Theme) -> None:
+    """A grid behind what is drawn."""
+    axes.grid(True, color=theme.rule, linewidth=0.6)
+    axes.set_axisbelow(True)
 
 
 def short(name: str) -> str:

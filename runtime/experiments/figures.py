@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from lossc.runtime.data import CLASSIFICATION
 from lossc.runtime.experiments.curves import Curve
-from lossc.runtime.experiments.drawing import LIGHT, Theme, colour, legend_below, logarithmic, marked, saved, short
+from lossc.runtime.experiments.drawing import colour, legend_below, logarithmic, marked, ruled, short
 from lossc.runtime.experiments.landscape import COMMON, LOSS, METRIC, TEST, TRAIN, Landscape, Landscapes
 from lossc.runtime.experiments.representations import Representation
 from lossc.runtime.experiments.runtime import BARE, GRADIENT, SOFTMAX, VALUE, Timing
 from lossc.runtime.experiments.sweep import Line
+from lossc.runtime.plots.style import LIGHT, Theme, saved
 from lossc.runtime.tasks import Task
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def landscape_figure(found: Landscapes, theme: Theme = LIGHT, suffix: str = "png
             return _lines(figure, found, theme)
         above, below = figure.subfigures(2, 1, squeeze=False)[:, 0]
         _lines(above, found, theme)
-        return _planes(below, found, planes)
+        return _planes(below, found, planes, theme)
 
     return saved((WIDE, HIGH * (1 + bool(planes))), draw, suffix, theme)
 
@@ -56,6 +57,7 @@ def _lines(figure: Any, found: Landscapes, theme: Theme) -> None:
                 label = short(one.name) if part == TRAIN else None
                 axes.plot(places, values, style, color=colour(theme, k), label=label)
         axes.set_title(title)
+        ruled(axes, theme)
     panels[(len(titles) - 1) // 2].set_xlabel("filter norms along a random direction; training solid, test dashed")
     legend_below(figure, panels[0])
 
@@ -64,7 +66,7 @@ def _least(one: Landscape) -> float:
     return min((v for of in one.lines.values() for v in of[LOSS] if math.isfinite(v)), default=0.0)
 
 
-def _planes(figure: Any, found: Landscapes, planes: Sequence[Landscape]) -> None:
+def _planes(figure: Any, found: Landscapes, planes: Sequence[Landscape], theme: Theme) -> None:
     from matplotlib.colors import LogNorm
 
     places = found.window.edge()
@@ -73,13 +75,12 @@ def _planes(figure: Any, found: Landscapes, planes: Sequence[Landscape]) -> None
     high = max(high, 1.001 * low)
     levels = [low * (high / low) ** (k / LEVELS) for k in range(LEVELS + 1)]
     panels = figure.subplots(1, len(planes), squeeze=False, sharey=True)[0]
-    how = {"levels": levels, "norm": LogNorm(low, high), "cmap": "cividis", "extend": "both"}
+    how = {"levels": levels, "norm": LogNorm(low, high), "cmap": theme.maps[0], "extend": "both"}
     for axes, one in zip(panels, planes, strict=True):
         filled = axes.contourf(places, places, one.plane, **how)
         axes.plot(0, 0, "+", color="white")
         axes.set_title(short(one.name))
         axes.set_aspect("equal")
-        axes.grid(False)
     bar = figure.colorbar(filled, ax=list(panels), label=f"{found.task.baseline} in training")
     bar.set_ticks(levels[::3], labels=[f"{v:.2g}" for v in levels[::3]])
     bar.ax.minorticks_off()
@@ -106,6 +107,7 @@ def sweep_figure(task: Task, found: Sequence[Line], theme: Theme = LIGHT, suffix
         failures = "; circled: some runs diverged" if any(c.diverged for line in found for c in line.cells) else ""
         axes.set_xlabel(f"learning rate{'; dotted: divided by its scale' if _matched(found) else ''}{failures}")
         axes.set_ylabel(f"test {task.metric.name}")
+        ruled(axes, theme)
         axes.set_title(f"{task.name}, {task.model}, {task.steps} steps")
         legend_below(figure, axes, 3)
 
@@ -121,7 +123,8 @@ def representations_figure(
 ) -> bytes:
     """A panel a loss: t-SNE of the test sample of the first seed, a colour and a name a class."""
     shown = [one for one in found if one.picture is not None]
-    rows, columns = max(1, math.ceil(len(shown) / ACROSS)), max(1, min(len(shown), ACROSS))
+    columns = 2 if len(shown) == 4 else max(1, min(len(shown), ACROSS))
+    rows = max(1, math.ceil(len(shown) / columns))
 
     def draw(figure: Figure) -> None:
         panels = figure.subplots(rows, columns, squeeze=False).flatten()
@@ -165,6 +168,7 @@ def curves_figure(task: Task, found: Sequence[Curve], theme: Theme = LIGHT, suff
                 _curve(axes, one, measure, colour(theme, k))
             logarithmic(axes, "y", [v for one in found for v in one.means[measure]])
             axes.set_title(title)
+            ruled(axes, theme)
         panels[(len(titles) - 1) // 2].set_xlabel("training step")
         legend_below(figure, panels[0])
 
@@ -196,6 +200,7 @@ def runtime_figure(found: Sequence[Timing], rows: int, theme: Theme = LIGHT, suf
                     axes.plot([t.classes for t in mine], times, label=f"{short(name)}, {of}", **look)
             logarithmic(axes, "x", [t.classes for t in found], always=True)
             axes.set_xlabel("classes")
+            ruled(axes, theme)
             axes.set_title("given scores: with the softmax" if form == SOFTMAX else "given probabilities: without it")
         logarithmic(panels[0], "y", [t.seconds * 1e3 for t in found], always=True)
         panels[0].set_ylabel(f"milliseconds a batch of {rows}")

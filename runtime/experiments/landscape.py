@@ -19,8 +19,9 @@ from lossc.runtime.data import Part, generator
 from lossc.runtime.experiments.curvature import Measure
 from lossc.runtime.experiments.directions import along, direction, on_plane
 from lossc.runtime.experiments.flatness import MEANING, Flatness, flatness
+from lossc.runtime.experiments.plain import plain
 from lossc.runtime.experiments.view import View, sample
-from lossc.runtime.plain import finite, finite_values
+from lossc.runtime.plain import finite
 from lossc.runtime.tasks import Task
 from lossc.runtime.training import Spread, TrainResult, compare
 
@@ -93,16 +94,12 @@ class Landscape:
         """Plain data; a number that is not finite is None."""
         return {
             "name": self.name,
-            "test": _plain(self.test),
+            "test": plain(self.test),
             "diverged": self.diverged,
-            "flatness": {k.value: _plain(v) for k, v in self.flatness.items()},
+            "flatness": {k.value: plain(v) for k, v in self.flatness.items()},
             "lines": {p: {k: [finite(v) for v in line] for k, line in of.items()} for p, of in self.lines.items()},
             "plane": [[finite(v) for v in row] for row in self.plane],
         }
-
-
-def _plain(spread: Spread) -> dict[str, Any]:
-    return finite_values({"mean": spread.mean, "std": spread.std, "n": spread.n})
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -25,8 +25,8 @@ from torch import Tensor, nn
 
 from lossc.compiler.errors import UsageError
 from lossc.runtime.data import Part, derive
+from lossc.runtime.experiments.plain import plain
 from lossc.runtime.experiments.view import View, chunks, sample
-from lossc.runtime.plain import finite_values
 from lossc.runtime.tasks import Task
 from lossc.runtime.training import Spread, TrainResult, compare
 
@@ -120,12 +120,8 @@ class Representation:
         drawn: dict[str, Any] = {}
         if self.picture is not None and self.classes is not None:
             drawn = {"picture": self.picture.round(4).tolist(), "classes": self.classes.tolist()}
-        figures = {part: {k: _plain(s) for k, s in of.items()} for part, of in self.figures.items()}
-        return {"name": self.name, "test": _plain(self.test), "diverged": self.diverged, "figures": figures, **drawn}
-
-
-def _plain(spread: Spread) -> dict[str, Any]:
-    return finite_values({"mean": spread.mean, "std": spread.std, "n": spread.n})
+        figures = {part: {k: plain(s) for k, s in of.items()} for part, of in self.figures.items()}
+        return {"name": self.name, "test": plain(self.test), "diverged": self.diverged, "figures": figures, **drawn}
 
 
 def representations(

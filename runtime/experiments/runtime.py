@@ -27,8 +27,9 @@ from lossc.compiler.passes.target_only import target_only
 from lossc.runtime.data import generator
 
 CLASSES = (3, 10, 30, 100, 300, 1000, 3000, 10000)
-ROWS, BLOCKS, BLOCK_SECONDS = 100, 15, 0.01
-"""Rows of a batch (thesis, section 4.5.3), blocks of repeats, and how long a block takes at least."""
+ROWS, BLOCKS, BLOCK_SECONDS = 100, 101, 1e-3
+"""Rows of a batch (thesis, section 4.5.3), blocks of repeats, and about how long a block takes: less than the turn that
+a busy machine gives to a process, so that most blocks are not interrupted."""
 SOFTMAX, BARE = "softmax", "no softmax"
 VALUE, GRADIENT = "value", "value and gradient"
 

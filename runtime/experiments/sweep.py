@@ -18,7 +18,8 @@ import torch
 from torch import Tensor, nn
 
 from lossc.compiler.errors import UsageError
-from lossc.runtime.plain import finite, finite_values
+from lossc.runtime.experiments.plain import plain
+from lossc.runtime.plain import finite
 from lossc.runtime.tasks import Task
 from lossc.runtime.training import Spread, train
 
@@ -93,19 +94,15 @@ class Line:
 
     def as_json(self) -> dict[str, Any]:
         """Plain data; a number that is not finite is None."""
-        gain = None if self.gain is None else _plain(self.gain)
+        gain = None if self.gain is None else plain(self.gain)
         return {
             "name": self.name, "scale": finite(self.scale), "matched": self.matched,
             "best_rate": self.best.rate, "gain": gain,
             "rates": [
-                {"rate": c.rate, "val": _plain(c.val), "test": _plain(c.test), "diverged": c.diverged}
+                {"rate": c.rate, "val": plain(c.val), "test": plain(c.test), "diverged": c.diverged}
                 for c in self.cells
             ],
         }  # fmt: skip
-
-
-def _plain(spread: Spread) -> dict[str, Any]:
-    return finite_values({"mean": spread.mean, "std": spread.std, "n": spread.n})
 
 
 def series_of(task: Task, losses: Mapping[str, nn.Module], scales: Mapping[str, float]) -> tuple[Series, ...]:

@@ -14,7 +14,7 @@ Range: TypeAlias = tuple[float, float]
 
 REACH = 2.0
 """Beyond the quartiles, so many times their distance is shown (Tukey's fences are at 1.5)."""
-KEPT = 2.5
+KEPT = 3.5
 """A curve that goes further than that by less than this factor is shown whole: exp, but not log near 0."""
 MARGIN = 0.06
 ALIKE = 5.0

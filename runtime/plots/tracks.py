@@ -15,12 +15,12 @@ whose classes depend on each other is drawn as a whole along a line: one class h
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from lossc.compiler.analysis.row import LEAVES, SCORES, J, R, Row, T, row_of
-from lossc.compiler.analysis.verdicts.subject import CLASS, LABEL, MARGIN, REGRESSION, ROW, SOFT, Subject
+from lossc.compiler.analysis.row import LEAVES, SCORES, J, Row, T, row_of
+from lossc.compiler.analysis.verdicts.subject import CLASS, MARGIN, REGRESSION, ROW, SOFT, Subject
 from lossc.compiler.errors import UsageError
 from lossc.compiler.facts import Facts
 from lossc.compiler.interval import REAL, Interval
@@ -71,14 +71,22 @@ class Track:
     def facts(self) -> Facts:
         return Facts(self.loss)
 
+    def expression(self, quantity: str) -> Expr:
+        """A quantity as an expression of F, in a form that float64 keeps accurate. Raises LosscError (L310)."""
+        if quantity not in self._made:
+            place = QUANTITIES.index(quantity)
+            if place == 0:
+                root = self.value
+            elif self.given is not None:
+                root = self.given[place - 1]
+            else:
+                root = derivative(self.expression(QUANTITIES[place - 1]), F)
+            self._made[quantity] = self._stable(root)
+        return self._made[quantity]
+
     @cached_property
-    def expressions(self) -> Mapping[str, Expr]:
-        """Each quantity as an expression of F, in a form that float64 keeps accurate. Raises LosscError."""
-        value = self._stable(self.value)
-        slope, curve = self.given or (None, None)
-        slope = self._stable(derivative(value, F) if slope is None else slope)
-        curve = self._stable(derivative(slope, F) if curve is None else curve)
-        return {VALUE: value, GRADIENT: slope, HESSIAN: curve}
+    def _made(self) -> dict[str, Expr]:
+        return {}
 
     def _stable(self, root: Expr) -> Expr:
         return stable_expr(canonical_expr(root, self.facts), self.facts)[0]
@@ -159,7 +167,9 @@ class Ways:
             return [Track("", substitute(loss.body, {Y: ONE}), loss, notes)]
         chosen = tuple(targets) or self.targets(way)
         for y in chosen:
-            self._check_target(y)
+            if not self.has(y):
+                expected = "0 or 1" if self.row is not None else f"y: {ROLES[self.source.y].doc}"
+                raise UsageError("L260", f"`{self.source.name}` has no target {y:g}", expected=expected)
         if self.row is not None:
             return [self._along(y, notes) for y in chosen]
         return [Track(self.called(y), substitute(loss.body, {Y: const(y)}), loss, notes) for y in chosen]
@@ -171,12 +181,12 @@ class Ways:
             return f"target ({plain})" if y else f"non-target ({plain})"
         return plain
 
-    def _check_target(self, y: float) -> None:
+    def has(self, y: float) -> bool:
+        """Whether y can be a target."""
         role = ROLES[self.subject.loss.y]
-        if self.row is not None and y not in (0.0, 1.0):
-            raise UsageError("L260", f"the targets of `{self.source.name}` are 1 and 0, not {y:g}")
-        if not role.range.lo <= y <= role.range.hi or (role.name == "sign" and abs(y) != 1):
-            raise UsageError("L260", f"`{self.source.name}` has no target {y:g}", expected=f"y: {role.doc}")
+        if self.row is not None:
+            return y in (0.0, 1.0)
+        return role.range.lo <= y <= role.range.hi and (role.name != "sign" or abs(y) == 1)
 
     def _along(self, y: float, notes: tuple[str, ...]) -> Track:
         """The whole loss along the line of one class."""
@@ -191,10 +201,13 @@ class Ways:
         return Track(self.called(y), value, self.subject.loss, (*notes, line), (slope, bend))
 
 
-def common_way(ways: Sequence[Ways]) -> str:
-    """The way in which all of them can be drawn over one axis. Raises UsageError (L260) if there is none."""
+def common_way(ways: Sequence[Ways], *, at_targets: bool = False) -> str:
+    """The way in which all of them can be drawn over one axis, and at chosen targets if that is wanted.
+
+    Raises UsageError (L260) if there is none.
+    """
     found = [w.way for w in ways]
-    if len(set(found)) > 1:
+    if len(set(found)) > 1 or at_targets:
         found = [_WIDER.get(way, way) for way in found]
     for w, way in zip(ways, found, strict=True):
         if way != found[0]:

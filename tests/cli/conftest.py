@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,3 +24,16 @@ def lossc(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytes
         return Ran(code, out, err)
 
     return call
+
+
+@pytest.fixture
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tasks of sixty steps, unless a call says how many."""
+    from lossc.runtime import tasks
+
+    whole = tasks.get_task
+
+    def get_task(*args: Any, steps: int | None = None, **settings: Any) -> tasks.Task:
+        return whole(*args, steps=steps or 60, **settings)
+
+    monkeypatch.setattr(tasks, "get_task", get_task)

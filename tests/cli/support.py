@@ -1,12 +1,14 @@
-"""What the tests of the command line share: a run as a process of its own, and what a run came to."""
+"""What the tests of the command line share: what a run came to, a run as a process of its own, examples of the help."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,5 +48,26 @@ def process(
         env=env or environment(),
         timeout=timeout,
         check=False,
+    )
+    return Ran(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+_QUOTED = re.compile(r"""'[^']*'|"[^"$`\\!]*"|\s#.*""")
+_OF_A_SHELL = frozenset("|&;<>()$`\\\"'*?[]{}~!#\n")
+
+
+def example(line: str, lossc: Callable[..., Ran], folder: Path) -> Ran:
+    """An example of a help, run as a reader would in a shell: in this process where the line is nothing but words, in
+    bash where it is more than that."""
+    if line.startswith("lossc ") and not _OF_A_SHELL & set(_QUOTED.sub("", line)):
+        return lossc(*shlex.split(line, comments=True)[1:])
+    command = folder / "lossc"
+    if not command.exists():
+        command.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m lossc "$@"\n')
+        command.chmod(0o755)
+    env = environment()
+    env["PATH"] = f"{folder}:{env['PATH']}"
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", line], cwd=folder, env=env, capture_output=True, check=False
     )
     return Ran(done.returncode, done.stdout.decode(), done.stderr.decode())

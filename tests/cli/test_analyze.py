@@ -26,13 +26,13 @@ def test_the_page_says_what_the_thesis_says_of_ace(lossc: Run) -> None:
     for said in (
         "Known as: ace_phi, phi0 = 1, phi1 = 1.1, exactly.",
         "It needs the prediction of the target class only",
-        "It has a kink at f = 0.909091",
+        "It has a kink at f = 10/11",
         "it penalises over-confidence, as label smoothing does",
         "the pull sets in where the target has 0.909091",
         "the value is inf at y = 1, f = 0 (in `log(1.1*f)`). Compile it",
     ):
         assert said in ran.out, said
-    assert "\nC1 " in ran.out and "refuted  0.909091" in ran.out
+    assert "\nC1 " in ran.out and "refuted  10/11" in ran.out
 
 
 def test_data_is_that_of_the_library(lossc: Run, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from lossc.compiler.loss import Loss
 from lossc.compiler.passes.simplify import simplify
 from lossc.grammar import parse, parse_losses
 from lossc.grammar.library import named, named_losses
-from tests.cli.support import Ran, environment, process
+from tests.cli.support import Ran, environment, example, process
 
 Run = Callable[..., Ran]
 SLOW = {"train", "demo", "optimize", "adapt", "search", "landscape", "lr-sweep", "representations", "curves", "runtime"}
@@ -48,19 +48,12 @@ def test_help_teaches_by_example(lossc: Run, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in COMMANDS if name not in SLOW | OF_RUNS])
-def test_every_example_of_the_help_runs(tmp_path: Path, name: str) -> None:
-    """The examples of a help are run one after the other in a shell, as a reader would; each succeeds without a
-    complaint."""
-    (tmp_path / "lossc").write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m lossc "$@"\n')
-    (tmp_path / "lossc").chmod(0o755)
-    env = environment()
-    env["PATH"] = f"{tmp_path}:{env['PATH']}"
+def test_every_example_of_the_help_runs(lossc: Run, tmp_path: Path, name: str) -> None:
+    """The examples of a help are run one after the other, as a reader would; each succeeds without a complaint."""
     for line in examples(name):
-        done = subprocess.run(
-            ["bash", "-euo", "pipefail", "-c", line], cwd=tmp_path, env=env, capture_output=True, check=False
-        )
-        assert (done.returncode, done.stderr) == (0, b""), line
-        assert done.stdout or " -o " in line or " > " in line, line
+        ran = example(line, lossc, tmp_path)
+        assert (ran.code, ran.err) == (0, ""), line
+        assert ran.out or " -o " in line or " > " in line, line
 
 
 def test_the_examples_of_the_front_page_run(tmp_path: Path) -> None:

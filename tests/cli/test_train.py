@@ -10,7 +10,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -24,7 +23,7 @@ from lossc.runtime.search import session
 from lossc.runtime.search.session import Where
 from lossc.runtime.tasks import get_task
 from lossc.runtime.training import compare
-from tests.cli.support import Ran, environment
+from tests.cli.support import Ran, environment, example
 from tests.runtime import datasets
 
 Run = Callable[..., Ran]
@@ -178,16 +177,12 @@ def test_an_edited_file_is_what_trains(lossc: Run, tmp_path: Path) -> None:
     assert math.isclose(ours["abs(y - f)"], theirs["mine"], rel_tol=1e-5)
 
 
-def test_every_example_of_train_runs(tmp_path: Path) -> None:
+def test_every_example_of_train_runs(lossc: Run, tmp_path: Path) -> None:
     """The examples of `lossc train --help`, as a reader would run them."""
-    (tmp_path / "lossc").write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m lossc "$@"\n')
-    (tmp_path / "lossc").chmod(0o755)
-    env = environment()
-    env["PATH"] = f"{tmp_path}:{env['PATH']}"
     for line in train.EXAMPLES:
-        done = subprocess.run(["bash", "-c", line], cwd=tmp_path, env=env, capture_output=True, check=False)
-        assert done.returncode == 0, (line, done.stderr)
-        assert b"Traceback" not in done.stderr
+        ran = example(line, lossc, tmp_path)
+        assert ran.code == 0, (line, ran.err)
+        assert "Traceback" not in ran.err
 
 
 # -- tasks from files ------------------------------------------------------------------------------------------------
@@ -291,9 +286,8 @@ SHORT = {
 
 
 @pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tasks of three steps, and a search of seconds without worker processes."""
-    monkeypatch.setattr(tasks, "get_task", partial(get_task, steps=3))
+def quick(short: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tasks of few steps, and a search of seconds without worker processes."""
     monkeypatch.setattr(demo, "SEARCH", SHORT)
     monkeypatch.setattr(session, "Where", lambda workers: Where(workers=workers // 2))
 

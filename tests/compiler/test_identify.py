@@ -80,7 +80,7 @@ def test_named_losses_are_themselves(name: str) -> None:
     matches = [match, *identity.also]
     assert {m.name for m in matches} == TWINS.get(name, {name})
     fixed = without_parameters(loss)
-    assert all(holds(fixed, m, named(m.name), count=30) for m in matches)
+    assert all(holds(fixed, m, named(m.name), count=20) for m in matches)
 
 
 @pytest.mark.parametrize(
@@ -133,26 +133,26 @@ def test_a_scale_is_exact_if_it_is() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "roles"),
+    ("text", "roles", "near"),
     [
-        ("(y - f)^2*(1 + 1e-45*sin(y))", ""),
-        ("(y - f)^2 + 1e-9*f", ""),
-        ("abs(y - f)^2.0000000001", ""),
-        ("-(y - f)^2", ""),
-        ("(y - f)^2 + y^2", ""),
-        ("sqrt(1 + (y - f)^2) + 1e-20*abs(y - f)", ""),
-        ("where(abs(y - f) < 1e6, 0.5*(y - f)^2, 0)", ""),
-        ("mean_c((y - f)^2)", "onehot prob"),
-        ("-y*log(f)*num_classes", "onehot prob"),
-        ("-y*log(f + 1e-12)", "onehot prob"),
-        ("(y - f)^2 + y*(1e300*exp(f))/(1e300*exp(f))", ""),
-        ("softplus(f) - y*f + y", "binary logit"),
+        ("(y - f)^2*(1 + 1e-45*sin(y))", "", "mse huber"),
+        ("(y - f)^2 + 1e-9*f", "", "mse cauchy"),
+        ("abs(y - f)^2.0000000001", "", "mse pseudo_huber"),
+        ("-(y - f)^2", "", "mse expectile"),
+        ("(y - f)^2 + y^2", "", "mse welsch"),
+        ("sqrt(1 + (y - f)^2) + 1e-20*abs(y - f)", "", "charbonnier mae"),
+        ("where(abs(y - f) < 1e6, 0.5*(y - f)^2, 0)", "", "mse tukey"),
+        ("mean_c((y - f)^2)", "onehot prob", "brier"),
+        ("-y*log(f)*num_classes", "onehot prob", "cross_entropy focal"),
+        ("-y*log(f + 1e-12)", "onehot prob", "cross_entropy kl_divergence"),
+        ("softplus(f) - y*f + y", "binary logit", "bce_logits bce"),
+        ("(y - f)^2 + y*(1e300*exp(f))/(1e300*exp(f))", "", "mse huber"),
     ],
 )
-def test_closeness_is_no_proof(text: str, roles: str) -> None:
+def test_closeness_is_no_proof(text: str, roles: str, near: str) -> None:
     """What differs by as little as 10^-45, only far out, by the sign, by a term in y, with the number of classes or
     beside great numbers that cancel is no exact match."""
-    identity = of(text, *roles.split())
+    identity = identify(parse(text, **dict(zip("yf", roles.split(), strict=False))), list(map(named, near.split())))
     assert identity.exact is None and identity.also == ()
 
 
@@ -165,9 +165,9 @@ def test_holes_are_said() -> None:
 
 
 def test_rewritten_losses_are_found() -> None:
-    """20 randomly rewritten, scaled and shifted named losses are found under their name, and every claim about them,
+    """12 randomly rewritten, scaled and shifted named losses are found under their name, and every claim about them,
     twins included, is true at random inputs. (200, and how many are found: `benchmarks/identify.py`.)"""
-    for one in cases(20, seed=5):
+    for one in cases(12, seed=5):
         identity = identify(one.loss, KNOWN)
         assert found(identity, one.name) is not None, str(one)
         matches = [] if identity.exact is None else [identity.exact, *identity.also]
@@ -175,8 +175,8 @@ def test_rewritten_losses_are_found() -> None:
 
 
 def test_random_losses_are_taken_for_nothing_else() -> None:
-    """Of 20 random losses of a search, those that are claimed to be named ones are, at random inputs."""
-    for loss in random_losses(20, seed=6):
+    """Of 15 random losses of a search, those that are claimed to be named ones are, at random inputs."""
+    for loss in random_losses(15, seed=6):
         match = identify(loss, KNOWN, timeout=60).exact
         assert match is None or holds(loss, match, named(match.name)), str(loss)
 

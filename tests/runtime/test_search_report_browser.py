@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from lossc.runtime.search.session import search
+from lossc.runtime.tasks import TaskSpec
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 pytestmark = pytest.mark.skipif(
@@ -30,8 +31,8 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The page of a small search."""
     folder = tmp_path_factory.mktemp("browser")
     search(
-        "diabetes", run=folder, population=6, generations=2, fitness_steps=10, meta_steps=4, reject_steps=30,
-        reject_rows=20, rerank=2, rerank_steps=10, test_seeds=2,
+        TaskSpec("diabetes", steps=60), run=folder, population=6, generations=2, fitness_steps=10, meta_steps=4,
+        reject_steps=30, reject_rows=20, rerank=2, rerank_steps=10, test_seeds=2,
     )  # fmt: skip
     return folder / "report.html"
 

@@ -22,6 +22,7 @@ from lossc.grammar import parse_file
 from lossc.runtime import runs
 from lossc.runtime.compiled import load_file
 from lossc.runtime.search import journal as journals
+from lossc.runtime.search import report
 from lossc.runtime.search.callbacks import Callback
 from lossc.runtime.search.folder import FAME, FRONT, INDEX, read_run
 from lossc.runtime.search.found import front
@@ -39,6 +40,12 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> SearchResult:
     return search(SPEC, run=tmp_path_factory.mktemp("runs") / "a", **SMALL)
 
 
+@pytest.fixture
+def no_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No report is drawn (tests/runtime/test_search_report.py does): it takes longer than what is tested here."""
+    monkeypatch.setattr(report, "render_report", lambda run: "a page")
+
+
 def copied(done: SearchResult, to: Path, keep: int | None = None) -> tuple[Path, list[bytes]]:
     """The folder of the search as it was when its journal had so many lines; all lines."""
     assert done.run is not None
@@ -49,6 +56,7 @@ def copied(done: SearchResult, to: Path, keep: int | None = None) -> tuple[Path,
     return to, lines
 
 
+@pytest.mark.usefixtures("no_page")
 @pytest.mark.parametrize("kept", [0, 1, 20, 60, -1])
 def test_a_search_that_was_cut_off_ends_as_if_not(done: SearchResult, tmp_path: Path, kept: int) -> None:
     """After any number of lines, in the middle of one, also in the end game: the same losses, the same table."""
@@ -99,6 +107,7 @@ class Killer(Callback):
             os.kill(self.killed, signal.SIGKILL)
 
 
+@pytest.mark.usefixtures("no_page")
 @pytest.mark.parametrize("engine", ["processes", "dask"])
 def test_engines_with_a_killed_worker_change_nothing(done: SearchResult, engine: str) -> None:
     """The same population, archive, finalists and table as in one process."""
@@ -110,14 +119,11 @@ def test_engines_with_a_killed_worker_change_nothing(done: SearchResult, engine:
     assert killer.killed and digest_of(found) == digest_of(done)
 
 
+@pytest.mark.usefixtures("no_page")
 def test_kill_9_of_the_driver_three_times(done: SearchResult, tmp_path: Path) -> None:
     """Killed at three moments and resumed, with other numbers of workers: the same search in the end."""
-    folder = tmp_path / "b"
-    command = [sys.executable, "-m", "lossc.cli.main", "search", "--config", str(tmp_path / "s.toml"), "--quiet"]
-    small = "\n".join(f"{k} = {json.dumps(v)}" for k, v in SMALL.items())
-    (tmp_path / "s.toml").write_text(
-        f'preset = "quick"\nrun = "{folder}"\n{small}\n[task]\nname = "diabetes"\nbatch_size = 16\n'
-    )
+    folder, _ = copied(done, tmp_path / "b", 0)
+    command = [sys.executable, "-m", "lossc.cli.main", "resume", str(folder), "--quiet"]
     for lines, workers in ((4, "1"), (25, "2"), (70, "1")):
         child = subprocess.Popen([*command, "--workers", workers], env=environment(), cwd=tmp_path)
         deadline = time.monotonic() + 120
@@ -126,7 +132,6 @@ def test_kill_9_of_the_driver_three_times(done: SearchResult, tmp_path: Path) ->
         child.kill()
         child.wait()
         assert lines <= _lines(folder)
-        command = [sys.executable, "-m", "lossc.cli.main", "resume", str(folder), "--quiet"]
 
     assert digest_of(resume_search(folder)) == digest_of(done)
 
@@ -189,6 +194,7 @@ def test_one_process_at_a_time(done: SearchResult, tmp_path: Path) -> None:
     assert caught.value.diagnostic.code == "L257" and not runs.is_locked(folder)
 
 
+@pytest.mark.usefixtures("no_page")
 def test_other_versions_are_refused_unless_allowed(done: SearchResult, tmp_path: Path) -> None:
     """What has changed is said; with leave to go on it is in the journal, and need not be given again."""
     folder, _ = copied(done, tmp_path / "b", 20)
@@ -221,6 +227,7 @@ def test_other_settings_are_refused(done: SearchResult, tmp_path: Path) -> None:
         assert caught.value.diagnostic.code == "L256"
 
 
+@pytest.mark.usefixtures("no_page")
 def test_a_full_disk_and_a_vanished_folder_are_said(
     done: SearchResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -274,6 +281,7 @@ def test_tables_can_be_read_and_used(done: SearchResult) -> None:
     assert value == done.search.best[0].value
 
 
+@pytest.mark.usefixtures("no_page")
 def test_a_broken_index_is_made_anew(done: SearchResult, tmp_path: Path) -> None:
     """The journal is the truth."""
     folder, _ = copied(done, tmp_path / "b")

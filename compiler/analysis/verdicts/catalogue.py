@@ -5,14 +5,28 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from lossc.compiler.analysis.verdicts import form, row_rules, shape, size, smooth, statistics, towards
+from lossc.compiler.analysis.verdicts import (
+    bounds,
+    form,
+    proper,
+    row_rules,
+    shape,
+    size,
+    smooth,
+    statistics,
+    towards,
+    valleys,
+)
+from lossc.compiler.analysis.verdicts.clock import tick
 from lossc.compiler.analysis.verdicts.floats import Floats
 from lossc.compiler.analysis.verdicts.pieces import Unclear
 from lossc.compiler.analysis.verdicts.rows import Rows
 from lossc.compiler.analysis.verdicts.scores import in_scores
-from lossc.compiler.analysis.verdicts.study import NIL, Study, comparable
+from lossc.compiler.analysis.verdicts.signs import NIL
+from lossc.compiler.analysis.verdicts.study import Study, comparable
 from lossc.compiler.analysis.verdicts.subject import CLASS, LABEL, MARGIN, REGRESSION, ROW, SOFT, Subject
 from lossc.compiler.analysis.verdicts.verdict import PROVED, REFUTED, Verdict, proved
+from lossc.compiler.analysis.verdicts.written import Written
 from lossc.compiler.errors import LosscError
 
 
@@ -21,27 +35,31 @@ class Bench:
 
     def __init__(self, subject: Subject) -> None:
         self.subject = subject
-        self.studies = tuple(Study(c) for c in subject.cases)
-        self.rows = Rows(subject)
+        self.written = Written(subject)
+        self.studies = tuple(Study(c, self.written) for c in subject.cases)
+        self.rows = Rows(subject, self.written)
         self.floats = Floats(subject)
 
-    def all(self, decide: Callable[[Study], Verdict], *, skip_constant: bool = False) -> Verdict:
-        """A property of every case: refuted by one, proved by all."""
+    def all(self, decide: Callable[[Study], Verdict], *, skip_constant: bool = False, least: bool = False) -> Verdict:
+        """A property of every case: refuted by one, proved by all.
+
+        `skip_constant` leaves out cases that f does not enter; of several values the least or the greatest is kept.
+        """
         studies = [s for s in self.studies if not (skip_constant and _is_constant(s))]
         found = []
         for study in studies or self.studies:
-            self.subject.check_time()
+            tick()
             found.append(decide(study))
             if found[-1].status == REFUTED:
                 return found[-1]
-        return _joined(found)
+        return _joined(found, least)
 
     def either(self, of_case: Callable[[Study], Verdict], of_row: Callable[[Rows], Verdict],
-               *, skip_constant: bool = False) -> Verdict:  # fmt: skip
+               *, least: bool = False) -> Verdict:  # fmt: skip
         """Case by case, or for rows as a whole."""
         if self.subject.kind == ROW:
             return of_row(self.rows)
-        return self.all(of_case, skip_constant=skip_constant)
+        return self.all(of_case, least=least)
 
 
 def _is_constant(study: Study) -> bool:
@@ -52,19 +70,19 @@ def _is_constant(study: Study) -> bool:
         return False
 
 
-def _joined(found: Sequence[Verdict]) -> Verdict:
+def _joined(found: Sequence[Verdict], least: bool) -> Verdict:
     open_ones = [v for v in found if v.status != PROVED]
     if open_ones:
         return open_ones[0]
     reasons = list(dict.fromkeys(v.because for v in found))
     values = list(dict.fromkeys(v.value for v in found if v.value))
-    return proved("; ".join(reasons), _value(values))
+    return proved("; ".join(reasons), _value(values, least))
 
 
-def _value(values: Sequence[str]) -> str:
-    """One value for several cases: the greatest of numbers (constants), else all words."""
+def _value(values: Sequence[str], least: bool) -> str:
+    """One value for several cases: the least or the greatest of numbers, else all words."""
     try:
-        return max(values, key=float) if values else ""
+        return (min if least else max)(values, key=float) if values else ""
     except ValueError:
         return ", ".join(values)
 
@@ -130,16 +148,16 @@ PROPERTIES: tuple[Property, ...] = (
     Property("strictly-convex", "L is strictly convex in f", SHAPE, _pointwise,
              lambda b: b.all(shape.strictly_convex, skip_constant=True)),
     Property("strongly-convex", "L'' >= m for some m >= 1e-6", SHAPE, _pointwise,
-             lambda b: b.all(shape.strongly_convex, skip_constant=True)),
+             lambda b: b.all(shape.strongly_convex, skip_constant=True, least=True)),
     Property("convex-in-scores", "L is convex in the scores before the softmax or sigmoid", SHAPE,
-             lambda s: s.loss.f == "prob", lambda b: in_scores(b.subject)),
+             lambda s: s.loss.f == "prob", lambda b: in_scores(b.subject, b.written)),
     Property("quasi-convex", "L falls to a minimum in f and rises after it", SHAPE, _pointwise,
-             lambda b: b.all(shape.quasiconvex)),
-    Property("monotone", "L never rises, or never falls, in f", SHAPE, _pointwise, lambda b: b.all(shape.monotone)),
+             lambda b: b.all(valleys.quasiconvex)),
+    Property("monotone", "L never rises, or never falls, in f", SHAPE, _pointwise, lambda b: b.all(valleys.monotone)),
     Property("bounded-below", "L(y, .) has a lower bound for every y", SIZE, _any,
-             lambda b: b.either(size.bounded_below, row_rules.bounded_below)),
-    Property("nonnegative", "L >= 0", SIZE, _any, lambda b: b.either(size.nonnegative, row_rules.nonnegative)),
-    Property("lipschitz", "the slope is bounded", SIZE, _any, lambda b: b.either(size.lipschitz, row_rules.lipschitz)),
+             lambda b: b.either(bounds.bounded_below, row_rules.bounded_below, least=True)),
+    Property("nonnegative", "L >= 0", SIZE, _any, lambda b: b.either(bounds.nonnegative, row_rules.nonnegative)),
+    Property("lipschitz", "L is continuous, with a bounded slope", SIZE, _any, lambda b: b.either(size.lipschitz, row_rules.lipschitz)),
     Property("smooth", "the slope is continuous, with a bounded derivative", SIZE, _pointwise,
              lambda b: b.all(size.smooth)),
     Property("robust", "the slope stays bounded far from the target", SIZE, _real_line, lambda b: b.all(size.robust)),
@@ -157,17 +175,17 @@ PROPERTIES: tuple[Property, ...] = (
     Property("minimum-at-target", "L is least where the prediction is right", TOWARDS, _towards,
              lambda b: b.either(towards.minimum_at_target, row_rules.minimum_at_target)),
     Property("mean-consistent", "the best constant is the mean, through a link", STATISTICS, _numbers,
-             lambda b: statistics.mean_consistent(b.subject)),
+             lambda b: statistics.mean_consistent(b.subject, b.studies[0])),
     Property("median-consistent", "the best constant is a median", STATISTICS, _one_kind,
-             lambda b: statistics.median_consistent(b.subject)),
+             lambda b: statistics.median_consistent(b.subject, b.studies[0])),
     Property("proper", "the expected loss is least at the true probabilities", STATISTICS, _probabilities,
-             lambda b: statistics.proper(b.subject)),
+             lambda b: proper.proper(b.subject, b.studies, b.rows)),
     Property("calibrated", "the sign of the best score is that of the likelier class", STATISTICS, _signs,
-             lambda b: statistics.calibrated(b.subject)),
-    Property("distance", "L is a function of y - f", FORM, _both_real, lambda b: form.distance(b.subject)),
-    Property("margin", "L is a function of y*f", FORM, lambda s: s.kind == MARGIN, lambda b: form.margin(b.subject)),
-    Property("symmetric", "L(y, f) = L(f, y)", FORM, _one_kind, lambda b: form.symmetric(b.subject)),
-    Property("homogeneous", "L(t*y, t*f) = t^k L(y, f)", FORM, _one_kind, lambda b: form.homogeneous(b.subject)),
+             lambda b: proper.calibrated(b.subject, b.studies, b.rows)),
+    Property("distance", "L is a function of y - f", FORM, _both_real, lambda b: form.distance(b.subject, b.written)),
+    Property("margin", "L is a function of y*f", FORM, lambda s: s.kind == MARGIN, lambda b: form.margin(b.subject, b.written)),
+    Property("symmetric", "L(y, f) = L(f, y)", FORM, _one_kind, lambda b: form.symmetric(b.subject, b.studies[0])),
+    Property("homogeneous", "L(t*y, t*f) = t^k L(y, f)", FORM, _one_kind, lambda b: form.homogeneous(b.subject, b.studies[0])),
     Property("finite-value", "as written, the value is finite on the box", FLOATS, _any, lambda b: b.floats.value()),
     Property("finite-gradient", "the gradient itself is finite on the box", FLOATS, _any,
              lambda b: b.floats.gradient_value(1)),

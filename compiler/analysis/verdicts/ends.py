@@ -1,4 +1,4 @@
-"""What a piece tends to at the ends of the domain: exact limits by series, checked against numbers."""
+"""What a piece tends to at the ends of the domain: limits by series, checked against numbers."""
 
 from __future__ import annotations
 
@@ -8,28 +8,36 @@ from typing import Any
 
 from lossc.compiler.analysis.asymptotics import EPSILON, Limit, limit
 from lossc.compiler.analysis.numbers import contradicts
+from lossc.compiler.analysis.verdicts.clock import left
 from lossc.compiler.analysis.verdicts.pieces import Piece
+from lossc.compiler.analysis.verdicts.settled import settled_value
 from lossc.compiler.analysis.world import Domain, OutOfTime, Split, Unsolved, World, context
 from lossc.compiler.errors import LosscError
-from lossc.compiler.evaluate import evaluate
 from lossc.compiler.facts import Facts
 from lossc.compiler.interval import INF, TINY, Interval
 from lossc.compiler.ir import ONE, Expr, F, substitute
+from lossc.compiler.passes.canonicalize import canonical_expr
 
 SECONDS = 1.0
+"""The most that one limit may take."""
 
 
 @dataclass(frozen=True)
 class End:
-    """A limit: finite (with its value), infinite (with its sign), or not known."""
+    """A limit: finite (`number`, with many digits), infinite (with its sign), or not known; `words` says where."""
 
     known: bool
-    value: float = 0.0
+    number: Any = 0.0
     words: str = ""
 
     @property
+    def value(self) -> float:
+        """The limit as a float."""
+        return float(self.number)
+
+    @property
     def finite(self) -> bool:
-        return self.known and abs(self.value) != INF
+        return self.known and bool(context().isfinite(self.number))
 
 
 class _EndFacts(Facts):
@@ -41,9 +49,9 @@ def at_end(piece: Piece, root: Expr, side: int) -> End:
     """The limit of an expression at the left (side -1) or right (1) end of the domain, where the piece has one."""
     place, words = _place(piece, side)
     moved = substitute(root, {F: place})
-    world = World(Domain({}, _EndFacts(piece.loss), None, {}, time.monotonic() + SECONDS))
+    world = World(Domain({}, _EndFacts(piece.loss), None, {}, time.monotonic() + min(SECONDS, left())))
     try:
-        found = limit(moved, world)
+        found = limit(canonical_expr(moved, world.domain.facts), world)
         if contradicts(found, moved, {}, 2):
             return End(False, words=words)
     except (Split, Unsolved, OutOfTime, LosscError):
@@ -58,15 +66,14 @@ def _place(piece: Piece, side: int) -> tuple[Expr, str]:
         return 1 / EPSILON, "f -> oo"
     if end == -INF:
         return -(1 / EPSILON), "f -> -oo"
-    if side < 0:
-        return EPSILON, "f -> 0"
-    return ONE - EPSILON, "f -> 1"
+    return (EPSILON, "f -> 0") if side < 0 else (ONE - EPSILON, "f -> 1")
 
 
 def _end(found: Limit, words: str) -> End:
+    ctx = context()
     if found.kind == "infinite":
-        return End(True, INF if found.sign > 0 else -INF, words)
-    if found.kind == "finite":
-        value: Any = evaluate(found.value, {}, num_classes=2, dps=40, ctx=context())
-        return End(True, float(value), words)
-    return End(False, words=words)
+        return End(True, ctx.inf if found.sign > 0 else -ctx.inf, words)
+    if found.kind != "finite":
+        return End(False, words=words)
+    value = settled_value(found.value, {})
+    return End(not ctx.isnan(value), value, words)

@@ -1,54 +1,99 @@
-"""The sign of the slope far down and far up, for every target: limits with y as a symbol."""
+"""What a loss and its slope tend to at the ends of f for every target: limits with y as a symbol."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 
-from lossc.compiler.analysis.asymptotics import EPSILON, limit
+from lossc.compiler.analysis.asymptotics import EPSILON, Limit, limit
+from lossc.compiler.analysis.numbers import contradicts
+from lossc.compiler.analysis.verdicts.clock import left
+from lossc.compiler.analysis.verdicts.ends import SECONDS
 from lossc.compiler.analysis.verdicts.subject import Case
 from lossc.compiler.analysis.world import Domain, OutOfTime, Split, Unsolved, World
 from lossc.compiler.errors import LosscError
 from lossc.compiler.facts import Facts
-from lossc.compiler.interval import INF, TINY, Interval
-from lossc.compiler.ir import ZERO, Expr, F, Y, param, substitute
+from lossc.compiler.interval import INF, POSITIVE, TINY, Interval
+from lossc.compiler.ir import CONST, ONE, ZERO, Expr, F, Y, param, substitute
+from lossc.compiler.passes.canonicalize import canonical_expr
 from lossc.compiler.roles import ROLES
 
 TARGET = param("?y")
+_CHECKED = (0.3, 1.0, 7.0, -0.3, -1.0, -7.0)
+"""Targets at which a limit is compared with numbers, where the role allows them."""
 
 
 class _Facts(Facts):
-    def _compute(self, here: Expr) -> Interval:
-        if here is EPSILON:
-            return Interval(TINY, 0.5)
-        return ROLES[self._roles["y"]].range if here is TARGET else super()._compute(here)
+    def __init__(self, case: Case, target: Interval) -> None:
+        super().__init__(case.loss)
+        self._done[EPSILON], self._done[TARGET] = Interval(TINY, 0.5), target
 
 
-def slope_signs(case: Case) -> tuple[int | None, int | None]:
-    """The sign of the limit of L' at the lower and the upper end of f, if it is one for every y; else None.
+class _Sure(World):
+    """A world in which only what intervals prove counts as known."""
 
-    A limit of 0 counts as 0. For y = 0 of a count the limits are taken apart.
+    def _sign(self, root: Expr) -> int | None:
+        if root.op == CONST:
+            return (root.number > 0) - (root.number < 0)
+        bounds = self.domain.facts.range(root)
+        return (1 if bounds.lo > 0 else -1) if bounds.total and bounds.nonzero else None
+
+
+def limits(case: Case, root: Expr, side: int) -> Iterator[tuple[Limit, int | None]]:
+    """The limits at an end of f for all targets (those of several kinds apart), with their signs; ends where one fails.
+
+    The sign of a finite limit is None where it depends on the target.
     """
-    domain = case.domain[F]
-    low = EPSILON if domain.lo > -INF else -(1 / EPSILON)
-    return _sign(case, low), _sign(case, 1 / EPSILON)
-
-
-def _sign(case: Case, place: Expr) -> int | None:
-    found = set()
-    targets = [TARGET] if case.loss.y != "count" else [TARGET, ZERO]
-    for target in targets:
-        role = ROLES["positive" if case.loss.y == "count" else case.loss.y]
-        moved = substitute(case.slope, {F: place, Y: target})
-        world = World(Domain({TARGET: role}, _Facts(case.loss), None, {}, time.monotonic() + 1.0))
+    for target, where in _targets(case):
+        moved = substitute(root, {F: _place(case.domain[F], side), Y: target})
+        facts = _Facts(case, where)
+        roles = {TARGET: ROLES["positive" if where.lo > 0 else "real"]}
+        world = _Sure(Domain(roles, facts, None, {}, time.monotonic() + min(SECONDS, left())))
         try:
-            end = limit(moved, world)
-            if end.kind == "infinite":
-                found.add(end.sign)
-            elif end.kind == "finite":
-                found.add(world.sign(end.value))
-            else:
-                return None
+            found = limit(canonical_expr(moved, facts), world)
+            if any(contradicts(found, moved, {TARGET: y}, 2) for y in _CHECKED if where.lo < y < where.hi):
+                yield Limit("unknown"), None
+                return
+            yield found, found.sign if found.kind == "infinite" else world.sign_if_known(found.value)
         except (Split, Unsolved, OutOfTime, LosscError):
-            return None
-    found.discard(0)
-    return found.pop() if len(found) == 1 else 0 if not found else None
+            yield Limit("unknown"), None
+            return
+
+
+def _targets(case: Case) -> list[tuple[Expr, Interval]]:
+    """The target as a symbol with its range; 0 by itself, where much may vanish."""
+    if case.loss.y == "real":
+        return [(TARGET, POSITIVE), (ZERO, POSITIVE), (TARGET, Interval(-INF, -TINY))]
+    if case.loss.y == "prob":
+        return [(TARGET, case.domain[Y])]
+    return [(TARGET, POSITIVE), *([(ZERO, POSITIVE)] if case.loss.y == "count" else [])]
+
+
+def _place(domain: Interval, side: int) -> Expr:
+    """f in ε, close to an end of its domain."""
+    if side > 0:
+        return 1 / EPSILON if domain.hi == INF else ONE - EPSILON
+    return -(1 / EPSILON) if domain.lo == -INF else EPSILON
+
+
+def bounded_ends(case: Case, convex: bool) -> bool:
+    """Whether for every y a continuous L is bounded below at both ends of f; a convex one is where it rises outwards."""
+    return all(_bounded_end(case, side, convex) for side in (-1, 1))
+
+
+def _bounded_end(case: Case, side: int, convex: bool) -> bool:
+    if convex and all(sign == side for _, sign in limits(case, case.slope, side)):
+        return True
+    return all(found.kind == "finite" or found.kind == "infinite" and found.sign > 0
+               for found, _ in limits(case, case.body, side))  # fmt: skip
+
+
+def tends_to_zero(case: Case, root: Expr) -> bool:
+    """Whether for every y an expression vanishes at both infinite ends of f."""
+    return all(found.kind == "finite" and found.value is ZERO
+               for side in (-1, 1) for found, _ in limits(case, root, side))  # fmt: skip
+
+
+def stays_finite(case: Case, root: Expr) -> bool:
+    """Whether for every y an expression has a finite limit at both ends of f."""
+    return all(found.kind == "finite" for side in (-1, 1) for found, _ in limits(case, root, side))

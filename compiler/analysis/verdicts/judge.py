@@ -14,8 +14,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from lossc.compiler.analysis.verdicts.catalogue import BY_NAME, PROPERTIES, Bench
-from lossc.compiler.analysis.verdicts.subject import Out, Subject
-from lossc.compiler.analysis.verdicts.verdict import Verdict, unknown
+from lossc.compiler.analysis.verdicts.roots import Unclear
+from lossc.compiler.analysis.world import Unsolved
+from lossc.compiler.analysis.verdicts.clock import Out, limited, tick
+from lossc.compiler.analysis.verdicts.subject import Subject
+from lossc.compiler.analysis.verdicts.verdict import REFUTED, Verdict, unknown
 from lossc.compiler.errors import LosscError, UsageError
 from lossc.compiler.formats import FORMATS
 from lossc.compiler.loss import Loss
@@ -78,23 +81,34 @@ def judge(
     _check(loss, box or {}, names)
     if classes is not None and not 2 <= classes <= 10**9:
         raise UsageError("L207", f"a row has 2 or more classes, not {classes}")
-    subject = Subject(verify(loss), box=box, dtype=dtype, classes=classes, deadline=started + timeout)
-    bench = Bench(subject)
+    subject = Subject(verify(loss), box=box, dtype=dtype, classes=classes)
     found: dict[str, Verdict] = {}
-    for p in PROPERTIES:
-        if not p.applies(subject) or (names is not None and p.name not in names):
-            continue
-        try:
-            subject.check_time()
-            found[p.name] = p.decide(bench)
-        except Out:
-            found[p.name] = unknown(f"the time of {timeout:g} seconds was up")
-        except LosscError as problem:
-            found[p.name] = unknown(problem.diagnostic.message)
-        except (OverflowError, ValueError, ZeroDivisionError, MemoryError) as problem:
-            found[p.name] = unknown(f"numbers beyond what can be computed: {str(problem)[:80]}")
+    with limited(started + timeout):
+        bench: Bench | None = None
+        for p in PROPERTIES:
+            if not p.applies(subject) or (names is not None and p.name not in names):
+                continue
+            try:
+                tick()
+                bench = bench or Bench(subject)
+                found[p.name] = _sound(p.decide(bench))
+            except Out:
+                found[p.name] = unknown(f"the time of {timeout:g} seconds was up")
+            except LosscError as problem:
+                found[p.name] = unknown(problem.diagnostic.message)
+            except (Unclear, Unsolved) as problem:
+                found[p.name] = unknown(str(problem))
+            except (ArithmeticError, ValueError, MemoryError) as problem:
+                found[p.name] = unknown(f"numbers beyond what can be computed: {str(problem)[:80]}")
     shown = {leaf.name: (r.lo, r.hi) for leaf, r in subject.box.items()}
     return Verdicts(loss, subject.kind, dtype, shown, subject.classes, found, time.monotonic() - started)
+
+
+def _sound(verdict: Verdict) -> Verdict:
+    """Nothing is refuted without a witness whose relation holds."""
+    if verdict.status == REFUTED and not (verdict.witness is not None and verdict.witness.is_sound()):
+        return unknown(f"{verdict.because}, it seems; but no point was found that shows it")
+    return verdict
 
 
 def _check(loss: Loss, box: Mapping[str, tuple[float, float]], names: Sequence[str] | None) -> None:

@@ -1,54 +1,35 @@
 """A function of one variable as analytic pieces between the points where an operator bends, jumps or ends.
 
-Every such point is a root of an expression that some operator's record names (`kinks`, `singular`), or of a condition.
-The roots are isolated with intervals, so that none is missed. Between two of them each operator takes one side only,
-so it can be replaced by that side; what is left is analytic, and its derivatives are those of the loss.
+Every such point is a zero of a lever (`levers`). The zeros are isolated with intervals, so that none is missed: those of
+the inner levers first, so that on what is left between them an outer lever is analytic, too.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 from typing import Any
 
-from lossc.compiler import ops
-from lossc.compiler.analysis.verdicts.ranges import Ranges, split
+from lossc.compiler.analysis.verdicts.clock import tick
+from lossc.compiler.analysis.verdicts.levers import Side, levers, resolved
+from lossc.compiler.analysis.verdicts.ranges import Ranges
+from lossc.compiler.analysis.verdicts.roots import DIGITS, Break, Unclear, zeros
+from lossc.compiler.analysis.verdicts.settled import mpf, settled, settled_value, value_at
 from lossc.compiler.analysis.world import context
-from lossc.compiler.errors import LosscError
-from lossc.compiler.evaluate import evaluate
 from lossc.compiler.facts import Facts
 from lossc.compiler.interval import INF, TINY, Interval
-from lossc.compiler.ir import LEAF_OPS, ONE, ZERO, Expr, F, const, is_writable, postorder, rebuild, substitute
+from lossc.compiler.ir import CONST, ONE, ZERO, Expr, F, const, postorder, substitute
 from lossc.compiler.loss import Loss
-from lossc.compiler.ops import call
 from lossc.compiler.passes.canonicalize import canonical_expr
 from lossc.compiler.passes.differentiate import derivative
 
-DIGITS = 60
+__all__ = ["Break", "Jump", "Piece", "Unclear", "jump", "pieces"]
+
 MOST_ROOTS = 24
-ROOT_BUDGET = 300
-_CLOSE = 40
-"""Digits to which the two sides of a break must agree to be called equal."""
-
-
-class Unclear(Exception):
-    """The breaks of the function could not be isolated; `str()` says why."""
-
-
-@dataclass(frozen=True)
-class Break:
-    """Where pieces meet: the number with 60 digits, and exactly if it is rational."""
-
-    at: Any
-    exact: Fraction | None
-
-    def __str__(self) -> str:
-        if self.exact is not None:
-            return str(self.exact) if self.exact.denominator < 1000 else f"{float(self.exact):.6g}"
-        return f"{float(self.at):.6g}"
 
 
 class PieceFacts(Facts):
@@ -61,7 +42,7 @@ class PieceFacts(Facts):
             self._done[ONE - F] = Interval(TINY, 1.0)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Piece:
     """An analytic part of the function: an expression in f, valid from `left` to `right` (None: the domain's end)."""
 
@@ -86,14 +67,9 @@ class Piece:
         """∂²L/∂f²."""
         return canonical_expr(derivative(self.slope, F), self.facts)
 
-    @cached_property
-    def bend(self) -> Expr:
-        """∂³L/∂f³."""
-        return canonical_expr(derivative(self.curve, F), self.facts)
-
     def order(self, k: int) -> Expr:
-        """The derivative of order k: 0, 1, 2 or 3."""
-        return (lambda: self.body, lambda: self.slope, lambda: self.curve, lambda: self.bend)[k]()
+        """The derivative of order k: 0, 1 or 2."""
+        return self.body if k == 0 else self.slope if k == 1 else self.curve
 
     def ranges(self, root: Expr) -> Ranges:
         """An expression as a program on intervals."""
@@ -105,15 +81,119 @@ class Piece:
 
     @property
     def total(self) -> bool:
-        """Whether the function certainly has a value on the whole piece."""
+        """Whether the function certainly has a value on the whole piece, its breaks included."""
         return self.range(self.body).total
 
     def __str__(self) -> str:
-        low = (
-            "-oo" if self.box.lo == -INF else "0" if self.box.lo < 1e-300 and self.box.lo > 0 else f"{self.box.lo:.6g}"
-        )
+        low = "-oo" if self.box.lo == -INF else "0" if 0 < self.box.lo < 1e-300 else f"{self.box.lo:.6g}"
         high = "oo" if self.box.hi == INF else f"{self.box.hi:.6g}"
         return f"{low} < f < {high}"
+
+
+@dataclass(frozen=True)
+class _Span:
+    """A part of the domain on which the levers that were looked at keep their signs.
+
+    A sign is 0 if the lever is 0 throughout, None if it has no value.
+    """
+
+    left: Break | None
+    right: Break | None
+    signs: Mapping[Expr, int | None]
+
+
+class _Cutter:
+    def __init__(self, body: Expr, loss: Loss, domain: Interval, inside: frozenset[Expr]) -> None:
+        self.body, self.loss, self.domain, self.inside = body, loss, domain, inside
+        self.facts = Facts(loss)
+        self._fixed: dict[Expr, int | None] = {}
+
+    def run(self, extra: Sequence[Fraction]) -> list[Piece]:
+        line = [_Span(None, None, {})]
+        for at in extra:
+            line = self._at_number(line, at)
+        for k in levers(self.body, self.facts):
+            tick()
+            line = [part for span in line for part in self._cut(span, k)]
+            if len(line) > MOST_ROOTS + 1:
+                raise Unclear(f"it has more than {MOST_ROOTS} kinks")
+        return [self._piece(span) for span in line]
+
+    def _at_number(self, line: list[_Span], at: Fraction) -> list[_Span]:
+        if not self.domain.lo < at < self.domain.hi:
+            return line
+        new = Break(mpf(at, DIGITS), at)
+        return [part for span in line for part in self._parted(span, [new])]
+
+    def _cut(self, span: _Span, k: Expr) -> list[_Span]:
+        """The parts of a span on which a lever keeps its sign."""
+        box = self._box(span)
+        facts = PieceFacts(self.loss, box, F in self.inside)
+        here = canonical_expr(self._resolved(k, span.signs), facts)
+        if here is ZERO:
+            return [_signed(span, k, 0)]
+        if context().isnan(value_at(here, {F: self._inner(span)}, DIGITS)):
+            return [_signed(span, k, None)]
+        found = [b for b in zeros(here, box, facts, self.inside) if self._within(b)]
+        for b in found:
+            if settled(lambda digits, b=b: value_at(here, {F: b.to(digits)}, digits)) == 0:
+                b.zeros.add(k)
+        return [_signed(part, k, self._sign(here, part)) for part in self._parted(span, found)]
+
+    def _within(self, b: Break) -> bool:
+        return bool(self.domain.lo < b.at < self.domain.hi)
+
+    def _parted(self, span: _Span, found: list[Break]) -> list[_Span]:
+        """A span cut at breaks inside it; at its ends they are known already."""
+        kept: list[Break] = []
+        for b in sorted(found, key=lambda b: b.at):
+            known = next((e for e in (span.left, span.right, *kept) if e is not None and e.same(b)), None)
+            if known is not None:
+                known.zeros |= b.zeros
+            elif (span.left is None or b.at > span.left.at) and (span.right is None or b.at < span.right.at):
+                kept.append(b)
+        ends = [span.left, *kept, span.right]
+        return [_Span(a, b, span.signs) for a, b in itertools.pairwise(ends)]
+
+    def _sign(self, k: Expr, span: _Span) -> int:
+        """The sign at a point well inside."""
+        value = settled_value(k, {F: self._inner(span)})
+        if context().isnan(value) or value == 0:
+            raise Unclear("the side that an operator takes is not certain")
+        return 1 if value > 0 else -1
+
+    def _inner(self, span: _Span) -> Any:
+        box = self._box(span)
+        if span.left is not None and span.right is not None:
+            ctx = context()
+            with ctx.workdps(DIGITS):
+                return +(span.left.at + (span.right.at - span.left.at) * ctx.mpf("0.4142"))
+        return between(box)
+
+    def _resolved(self, root: Expr, signs: Mapping[Expr, int | None]) -> Expr:
+        return resolved(root, self.facts, lambda k: signs[k] if k in signs else self._constant(k))
+
+    def _constant(self, k: Expr) -> int | None:
+        """The sign of a lever that f does not enter."""
+        if k not in self._fixed:
+            if any(n is F for n in postorder(k)):
+                raise Unclear("a lever was not found")
+            value = k.number if k.op == CONST else settled_value(k, {})
+            if k.op != CONST and value == 0:
+                raise Unclear("the sign of a constant is not certain")
+            missing = k.op != CONST and context().isnan(value)
+            self._fixed[k] = None if missing else int(value > 0) - int(value < 0)
+        return self._fixed[k]
+
+    def _box(self, span: _Span) -> Interval:
+        low = self.domain.lo if span.left is None else _rounded(span.left, -INF)
+        high = self.domain.hi if span.right is None else _rounded(span.right, INF)
+        return Interval(low, high)
+
+    def _piece(self, span: _Span) -> Piece:
+        box = self._box(span)
+        body = canonical_expr(self._resolved(self.body, span.signs), PieceFacts(self.loss, box, F in self.inside))
+        return Piece(body, box, span.left, span.right, self.loss, self.inside)
 
 
 def pieces(
@@ -123,58 +203,19 @@ def pieces(
 
     `extra` are points to cut at besides (0, where signs change).
     """
-    found: dict[str, Break] = {}
-    for k in levers(body, loss):
-        for b in _roots(k, domain, inside):
-            found.setdefault(context().nstr(b.at, 30), b)
-    for cut in extra:
-        if domain.lo < cut < domain.hi:
-            b = Break(_mpf(cut), cut)
-            found.setdefault(context().nstr(b.at, 30), b)
-    breaks = sorted(found.values(), key=lambda b: b.at)
-    if len(breaks) > MOST_ROOTS:
-        raise Unclear(f"it has more than {MOST_ROOTS} kinks")
-    ends: list[Break | None] = [None, *breaks, None]
-    out = []
-    for left, right in itertools.pairwise(ends):
-        box = Interval(domain.lo if left is None else _below(left), domain.hi if right is None else _above(right))
-        there = _between(box)
-        out.append(
-            Piece(
-                canonical_expr(_resolved(body, there), PieceFacts(loss, box, F in inside)),
-                box,
-                left,
-                right,
-                loss,
-                inside,
-            )
-        )
-    return out
+    return _Cutter(body, loss, domain, inside).run(extra)
 
 
-def _mpf(x: Fraction) -> Any:
-    ctx = context()
-    with ctx.workdps(DIGITS):
-        return ctx.mpf(x.numerator) / x.denominator
+def _signed(span: _Span, k: Expr, sign: int | None) -> _Span:
+    return _Span(span.left, span.right, {**span.signs, k: sign})
 
 
-def _below(b: Break) -> float:
+def _rounded(b: Break, towards: float) -> float:
     near = float(b.at)
-    return near if b.exact is not None and Fraction(near) == b.exact else _next(near, -INF)
+    return near if b.exact is not None and Fraction(near) == b.exact else math.nextafter(near, towards)
 
 
-def _above(b: Break) -> float:
-    near = float(b.at)
-    return near if b.exact is not None and Fraction(near) == b.exact else _next(near, INF)
-
-
-def _next(x: float, to: float) -> float:
-    import math
-
-    return math.nextafter(x, to)
-
-
-def _between(box: Interval) -> Any:
+def between(box: Interval) -> float:
     """A number inside."""
     low, high = box.lo, box.hi
     if low == -INF and high == INF:
@@ -186,177 +227,25 @@ def _between(box: Interval) -> Any:
     return low + (high - low) * 0.4142
 
 
-# -- breaks -----------------------------------------------------------------------------------------------------------
-
-
-def levers(body: Expr, loss: Loss) -> list[Expr]:
-    """Expressions at whose zeros the function may fail to be analytic, canonical."""
-    out: dict[Expr, None] = {}
-    facts = Facts(loss)
-    live = {F}
-    for here in postorder(body):
-        if not any(a in live for a in here.args):
-            continue
-        live.add(here)
-        record = ops.record(here)
-        found = [*record.kinks(*here.args), *record.singular(*here.args)]
-        if record.gives == ops.BOOL_KIND:
-            found.append(here.args[0] - here.args[1])
-        if here.op in ("clog", "csqrt"):
-            found.append(here.args[0])
-        for k in found:
-            k = canonical_expr(k, facts)
-            if any(n is F for n in postorder(k)):
-                out[k] = None
-    return list(out)
-
-
-def _roots(k: Expr, domain: Interval, inside: frozenset[Expr]) -> list[Break]:
-    """All zeros of k on the domain. Raises Unclear if they cannot be isolated."""
-    if k.op in ("mul", "neg", "abs", "square"):  # each factor for itself
-        return [b for a in k.args if F in postorder(a) for b in _roots(a, domain, inside)]
-    if k.op in ("div", "pow"):
-        return _roots(k.args[0], domain, inside) if F in postorder(k.args[0]) else []
-    if k.op in ("sqrt", "hypot") and k.args[0] is F:
-        k = F
-    value = Ranges(k, None, inside)
-    try:
-        slope = Ranges(derivative(k, F), None, inside)
-    except LosscError as problem:
-        raise Unclear(str(problem)) from None
-    out: list[Break] = []
-    todo: list[Interval] = [domain]
-    seen = 0
-    while todo:
-        box = todo.pop()
-        seen += 1
-        r = value({F: box})
-        if not r.hi >= 0 or not r.lo <= 0:
-            continue
-        if slope({F: box}).nonzero:
-            root = _single(k, box, domain)
-            out += [root] if root is not None else []
-            continue
-        halves = split({F: box})
-        if halves is None or seen > ROOT_BUDGET:
-            raise Unclear("its kinks could not be isolated")
-        todo += [h[F] for h in halves]
-    return out
-
-
-def _single(k: Expr, box: Interval, domain: Interval) -> Break | None:
-    """The one zero of a monotone k in the box, if there is one."""
-    ctx = context()
-    with ctx.workdps(DIGITS):
-        low, high = _finite(k, box)
-        first, last = _sign(k, low), _sign(k, high)
-        if first * last > 0:
-            return None
-        for _ in range(260):
-            if first == 0 or last == 0:
-                break
-            middle = (low + high) / 2
-            here = _sign(k, middle)
-            if here == first:
-                low = middle
-            else:
-                high, last = middle, here
-            if here == 0:
-                break
-        at = low if first == 0 else high
-        exact = _rational(k, at)
-        if exact is not None:
-            at = _mpf(exact)
-        if not domain.lo < at < domain.hi:
-            return None
-        return Break(+at, exact)
-
-
-def _finite(k: Expr, box: Interval) -> tuple[Any, Any]:
-    """Ends of a bounded box that holds the zero if any does: an infinite end is moved in."""
-    ctx = context()
-    low = ctx.mpf(-(10**30)) if box.lo == -INF else ctx.mpf(box.lo)
-    high = ctx.mpf(10**30) if box.hi == INF else ctx.mpf(box.hi)
-    return low, high
-
-
-def _sign(k: Expr, x: Any) -> int:
-    value = evaluate(k, {F: x}, dps=DIGITS, ctx=context())
-    if context().isnan(value):
-        raise Unclear("a kink has no value next to it")
-    return int(value > 0) - int(value < 0)
-
-
-def _rational(k: Expr, x: Any) -> Fraction | None:
-    """The simple rational number at which k is 0, if the zero is one."""
-    for most in (1, 1000, 10**6):
-        near = Fraction(str(context().nstr(x, 50))).limit_denominator(most) if abs(x) < 10**20 else Fraction(0)
-        if is_writable(near) and _sign(k, _mpf(near)) == 0:
-            return near
-    return None
-
-
-# -- one side of every operator ---------------------------------------------------------------------------------------
-
-
-def _resolved(body: Expr, x: float) -> Expr:
-    """The body with each operator that has sides replaced by the side that it takes at x."""
-    done: dict[Expr, Expr] = {}
-    at: Mapping[Expr, Any] = {F: x}
-    for here in postorder(body):
-        if here.op in LEAF_OPS:
-            done[here] = here
-            continue
-        args = [done[a] for a in here.args]
-        side = _SIDES.get(here.op)
-        done[here] = rebuild(here, args) if side is None else side(args, [_at(a, at) for a in here.args])
-    return done[body]
-
-
-def _at(root: Expr, at: Mapping[Expr, Any]) -> Any:
-    value = evaluate(root, at, dps=DIGITS, ctx=context())
-    if not isinstance(value, bool) and context().isnan(value):
-        return context().zero
-    return value
-
-
-def _abs(a: Expr, v: Any) -> Expr:
-    return a if v > 0 else -a
-
-
-_SIDES: dict[str, Any] = {
-    "abs": lambda a, v: _abs(a[0], v[0]),
-    "sign": lambda a, v: const(1 if v[0] > 0 else -1),
-    "heaviside": lambda a, v: ONE if v[0] > 0 else ZERO,
-    "relu": lambda a, v: a[0] if v[0] > 0 else ZERO,
-    "max": lambda a, v: a[0] if v[0] >= v[1] else a[1],
-    "min": lambda a, v: a[0] if v[0] <= v[1] else a[1],
-    "clamp": lambda a, v: a[2] if v[0] > v[2] else a[1] if v[0] < v[1] else a[0],
-    "where": lambda a, v: a[1] if v[0] else a[2],
-    "plog": lambda a, v: call("log", _abs(a[0], v[0]) + call("eps")),
-    "psqrt": lambda a, v: call("sqrt", _abs(a[0], v[0]) + call("eps")),
-    "clog": lambda a, v: call("log", _abs(a[0], v[0]) if abs(v[0]) > 1e-7 else call("eps")),
-    "csqrt": lambda a, v: call("sqrt", _abs(a[0], v[0]) if abs(v[0]) > 1e-7 else call("eps")),
-}
-
-
 # -- the two sides of a break -----------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Jump:
-    """A derivative on both sides of a break: numbers with 60 digits, infinite or NaN where there is none."""
+    """A derivative on both sides of a break: what it tends to, infinite or NaN where that is not known.
+
+    `same` says whether the two are equal, None that it is not known; `step` is by how much the right one is greater.
+    """
 
     left: Any
     right: Any
+    same: bool | None
+    step: Any
 
     @property
     def none(self) -> bool:
-        """Whether the two sides are equal."""
-        ctx = context()
-        if not (ctx.isfinite(self.left) and ctx.isfinite(self.right)):
-            return False
-        return bool(abs(self.left - self.right) <= ctx.mpf(10) ** -_CLOSE * max(1, abs(self.left), abs(self.right)))
+        """Whether the two sides are certainly equal."""
+        return self.same is True
 
     @property
     def finite(self) -> bool:
@@ -367,24 +256,69 @@ def jump(before: Piece, after: Piece, order: int) -> Jump:
     """The derivative of an order to the left and to the right of where two pieces meet. Raises LosscError."""
     b = before.right
     assert b is not None
-    return Jump(_limit(before, b, order, -1), _limit(after, b, order, 1))
+    ctx = context()
+    left, right = _limit(before, b, order, -1, DIGITS), _limit(after, b, order, 1, DIGITS)
+    if not (ctx.isfinite(left) and ctx.isfinite(right)):
+        unequal = not (ctx.isnan(left) or ctx.isnan(right)) and left != right
+        return Jump(left, right, False if unequal or ctx.isinf(left) or ctx.isinf(right) else None, right - left)
+    step = settled(lambda n: _limit(after, b, order, 1, n) - _limit(before, b, order, -1, n))
+    return Jump(left, right, None if ctx.isnan(step) else bool(step == 0), step)
 
 
-def _limit(piece: Piece, b: Break, order: int, side: int) -> Any:
+def _limit(piece: Piece, b: Break, order: int, side: int, digits: int) -> Any:
     """The value at the break; where the expression has none there, what it tends to, from very close by."""
     ctx = context()
     root = piece.order(order)
-    with ctx.workdps(DIGITS):
+    with ctx.workdps(digits):
         if b.exact is not None:
             fixed = canonical_expr(substitute(root, {F: const(b.exact)}), piece.facts)
-            value = evaluate(fixed, {}, dps=DIGITS, ctx=ctx) if F not in postorder(fixed) else ctx.nan
+            value = value_at(fixed, {}, digits)
         else:
-            value = evaluate(root, {F: b.at}, dps=DIGITS, ctx=ctx)
+            value = value_at(root, {F: b.to(digits)}, digits)
         if ctx.isfinite(value):
             return value
-        near = [evaluate(root, {F: b.at + side * ctx.mpf(10) ** -k}, dps=4 * DIGITS, ctx=ctx) for k in (30, 60, 120)]
-        if ctx.isfinite(near[-1]) and abs(near[2] - near[1]) <= ctx.mpf(10) ** -20 * max(1, abs(near[1])):
+        powers = (digits // 2, digits, 2 * digits)
+        at = b.to(4 * digits)
+        with ctx.workdps(4 * digits):
+            near = [value_at(root, {F: at + side * ctx.mpf(10) ** -k}, 4 * digits) for k in powers]
+        if ctx.isfinite(near[-1]) and abs(near[2] - near[1]) <= ctx.mpf(10) ** -(digits // 3) * max(1, abs(near[1])):
             return near[-1]
         if abs(near[2]) > 2 * abs(near[1]) > 4 * abs(near[0]) or ctx.isinf(near[-1]):
             return ctx.inf if near[2] > 0 else -ctx.inf
         return ctx.nan
+
+
+def joins(body: Expr, before: Piece) -> bool:
+    """Whether the function itself, where a piece ends, has the value that the piece tends to. Raises Unclear."""
+    b = before.right
+    assert b is not None
+    there, facts = at_break(body, Facts(before.loss), b), Facts(before.loss)
+    return bool(settled(lambda n: _value(there, facts, b, n) - _limit(before, b, 0, -1, n)) == 0)
+
+
+def at_break(body: Expr, facts: Facts, b: Break) -> Expr:
+    """What the function is at the very point where pieces meet: every operator with the side, or tie, that it takes."""
+    signs: dict[Expr, int | None] = {}
+
+    def side(k: Expr) -> int | None:
+        if k not in signs:
+            signs[k] = _sign_at(k, facts, b, side)
+        return signs[k]
+
+    for k in levers(body, facts):
+        side(k)
+    return resolved(body, facts, side)
+
+
+def _sign_at(k: Expr, facts: Facts, b: Break, side: Side) -> int | None:
+    if k in b.zeros:
+        return 0
+    root = resolved(k, facts, side)
+    value = settled(lambda n: _value(root, facts, b, n))
+    return None if context().isnan(value) else int(value > 0) - int(value < 0)
+
+
+def _value(root: Expr, facts: Facts, b: Break, digits: int) -> Any:
+    if b.exact is not None:
+        return value_at(canonical_expr(substitute(root, {F: const(b.exact)}), facts), {}, digits)
+    return value_at(root, {F: b.to(digits)}, digits)

@@ -2,6 +2,9 @@
 
 Along the class axis a node has two ranges: at the target, and at every other class. Where an operand is defined on a
 part of the box only, its range is that of the part: a claim about signs is one about points where there is a value.
+
+An end at `TINY` (or -TINY) is 0, left out: a number above it may be smaller than any float. Rules of operators see 0
+there, and only what they say of signs and of being defined is taken from the open end.
 """
 
 from __future__ import annotations
@@ -15,9 +18,10 @@ from typing import TypeAlias
 
 from lossc.compiler import interval as iv
 from lossc.compiler import ops
+from lossc.compiler.analysis.verdicts.clock import tick
 from lossc.compiler.facts import constant_range
 from lossc.compiler.interval import INF, TINY, Interval
-from lossc.compiler.ir import CONST, LEAF_OPS, ONE, Expr, F, postorder
+from lossc.compiler.ir import CONST, LEAF_OPS, ONE, Expr, F, Y, postorder
 from lossc.compiler.ops import call
 
 Box: TypeAlias = Mapping[Expr, Interval]
@@ -33,7 +37,7 @@ class Ranges:
     """An expression as a program on intervals.
 
     `classes` is C for pairs along the class axis, None for numbers; leaves in `inside` are certainly less than 1. With
-    `in_f`, only what f enters counts for being defined: the claim is one about each y for which the rest has a value.
+    `in_f`, what y enters and f does not counts as defined: the claim is one about each y for which that has a value.
     """
 
     def __init__(
@@ -43,7 +47,7 @@ class Ranges:
         self.root, self.classes = root, classes
         self.place = {n: i for i, n in enumerate(self.order)}
         self.rest = {ONE - leaf for leaf in inside}
-        self.fixed = {n for n in self.order if not any(m is F for m in postorder(n))} if in_f else set()
+        self.fixed = _without_f(self.order) if in_f else frozenset[Expr]()
 
     def __call__(self, box: Box) -> Interval:
         """The range on a box; of the target and the other classes together."""
@@ -56,11 +60,12 @@ class Ranges:
 
     def all(self, box: Box, other: Box | None = None) -> list[Pair]:
         """The ranges of every node of `order`."""
+        tick()
         done: list[Pair] = []
         for here in self.order:
             if here.op in LEAF_OPS:
-                a = _leaf(here, box)
-                done.append((a, a if other is None else _leaf(here, other)))
+                a = self._leaf(here, box)
+                done.append((a, a if other is None else self._leaf(here, other)))
                 continue
             args = [done[self.place[a]] for a in here.args]
             record = ops.OPS[here.op]
@@ -74,8 +79,11 @@ class Ranges:
                 done.append((a, a if same else self._one(here, record, [x[1] for x in args])))
         return done
 
+    def _leaf(self, here: Expr, box: Box) -> Interval:
+        return _constant(here) if here.op == CONST else box[here]
+
     def _one(self, here: Expr, record: ops.OpRecord, args: list[Interval]) -> Interval:
-        found = refined(here, _sharp(record, args), args)
+        found = refined(here, _opened(record, args), args)
         if here in self.rest:
             return Interval(max(found.lo, TINY), found.hi, found.total)
         return Interval(found.lo, found.hi) if here in self.fixed else found
@@ -105,8 +113,46 @@ def _within(record: ops.OpRecord, x: Interval, classes: int | None) -> Interval:
     return found
 
 
-def _leaf(here: Expr, box: Box) -> Interval:
-    return constant_range(here) if here.op == CONST else box[here]
+def _without_f(order: list[Expr]) -> frozenset[Expr]:
+    """The nodes that y enters, and f does not."""
+    with_f, with_y = {F}, {Y}
+    for here in order:
+        if any(a in with_f for a in here.args):
+            with_f.add(here)
+        if any(a in with_y for a in here.args):
+            with_y.add(here)
+    return frozenset(with_y - with_f)
+
+
+def _constant(here: Expr) -> Interval:
+    """The floats around a constant; of one that is next to nothing only the sign counts."""
+    found = constant_range(here)
+    if here.number and abs(found.lo) < _NOTHING and abs(found.hi) < _NOTHING:
+        return Interval(TINY, _NOTHING) if here.number > 0 else Interval(-_NOTHING, -TINY)
+    return found
+
+
+_NOTHING = 1e-300
+"""Ends that are closer to 0 are taken for 0, left out: multiples of `TINY` are no bounds."""
+
+
+def _opened(record: ops.OpRecord, args: list[Interval]) -> Interval:
+    """The record's rule, where an open end at 0 is 0; what is strict because the end is open stays strict."""
+    exact = _sharp(record, args)
+    if not any(_is_open(a) for a in args) or record.gives == ops.BOOL_KIND:
+        return exact
+    wide = _sharp(record, [_closed(a) for a in args])
+    low = TINY if exact.lo > 0 and wide.lo <= 0 else min(wide.lo, exact.lo)
+    high = -TINY if exact.hi < 0 and wide.hi >= 0 else max(wide.hi, exact.hi)
+    return Interval(low, high, exact.total)
+
+
+def _is_open(x: Interval) -> bool:
+    return 0 < x.lo < _NOTHING or -_NOTHING < x.hi < 0
+
+
+def _closed(x: Interval) -> Interval:
+    return Interval(0.0 if 0 < x.lo < _NOTHING else x.lo, 0.0 if -_NOTHING < x.hi < 0 else x.hi, x.total)
 
 
 def refined(here: Expr, found: Interval, args: list[Interval]) -> Interval:

@@ -4,8 +4,9 @@
     margin        y is -1 or +1; if L(-1, f) = L(1, -f), y = 1 stands for both
     label         y is 0 or 1
     classes       one-hot targets and a sum over the classes: the term of the target (y = 1), and that of another class
-    soft          targets that are probabilities, and a sum over the classes
-    row           the classes depend on each other: bounds hold for any row, witnesses are rows of three classes
+    soft          targets that are probabilities, and a sum over the classes: any y between 0 and 1, y = 0, and y = 1
+    row           the classes depend on each other: bounds hold for any row. Witnesses are rows with one value at the
+                  target, one at another class, and one at all the rest: functions of three numbers
 
 Hyper-parameters are at given values. The *domain* is what the roles say, open where a softmax or sigmoid never gives
 the end; the *box* is a bounded part of it, its ends included, on which floating point is judged.
@@ -13,19 +14,19 @@ the end; the *box* is a bounded part of it, its ends included, on which floating
 
 from __future__ import annotations
 
-import itertools
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 from lossc.compiler import ops
+from lossc.compiler.analysis.verdicts.levers import JUMPING
 from lossc.compiler.analysis.verdicts.ranges import INSIDE, Box, Ranges
+from lossc.compiler.analysis.verdicts.row_spread import spread
 from lossc.compiler.errors import LosscError, UsageError
 from lossc.compiler.facts import Facts
-from lossc.compiler.interval import INF, NONNEGATIVE, POSITIVE, REAL, UNIT, Interval, point
-from lossc.compiler.ir import ARG, COEF, PARAM, ZERO, Expr, F, Y, const, param, postorder, substitute
-from lossc.compiler.loss import CLASSWISE, Loss, varies
+from lossc.compiler.interval import NONNEGATIVE, POSITIVE, REAL, UNIT, Interval, point
+from lossc.compiler.ir import ARG, COEF, ONE, PARAM, ZERO, Expr, F, Y, const, param, postorder, substitute
+from lossc.compiler.loss import CLASSWISE, Loss
 from lossc.compiler.ops import call
 from lossc.compiler.passes.canonicalize import canonical_expr
 from lossc.compiler.passes.differentiate import derivative, differentiate
@@ -33,8 +34,8 @@ from lossc.compiler.passes.simplex import CLASSES
 
 REGRESSION, MARGIN, LABEL, CLASS, SOFT, ROW = "regression", "margin", "label", "classes", "soft", "row"
 DEFAULT_CLASSES = 10
-ROW_CLASSES = 3
-"""Classes of the rows that witnesses are."""
+MOST_CLASSES = 1000
+"""Classes of the longest rows that witnesses are."""
 
 BOXES: Mapping[str, Interval] = {
     "real": Interval(-100.0, 100.0), "logit": Interval(-100.0, 100.0), "positive": Interval(1e-6, 100.0),
@@ -44,10 +45,6 @@ BOXES: Mapping[str, Interval] = {
 _DOMAINS: Mapping[str, Interval] = {
     "real": REAL, "logit": REAL, "positive": POSITIVE, "count": NONNEGATIVE, "prob": INSIDE,
 }  # fmt: skip
-
-
-class Out(Exception):
-    """The time is up."""
 
 
 @dataclass(frozen=True)
@@ -78,12 +75,13 @@ class Case:
     def domain(self) -> Box:
         """All values of the variables."""
         if self.free:
-            return {F: _DOMAINS[self.loss.f], Y: INSIDE if self.loss.y == "prob" else _DOMAINS[self.loss.y]}
+            return {F: _DOMAINS[self.loss.f], Y: _DOMAINS[self.loss.y]}
         return {F: _DOMAINS[self.loss.f]}
 
     @cached_property
     def inside(self) -> frozenset[Expr]:
-        return frozenset({F, Y} if self.loss.f == "prob" else ())
+        roles = ((F, self.loss.f), (Y, self.loss.y))
+        return frozenset(leaf for leaf, role in roles if role == "prob")
 
     @cached_property
     def slope(self) -> Expr:
@@ -118,18 +116,13 @@ class Subject:
 
     def __init__(
         self, loss: Loss, *, box: Mapping[str, tuple[float, float]] | None = None, dtype: str = "float32",
-        classes: int | None = None, deadline: float = INF,
+        classes: int | None = None,
     ) -> None:  # fmt: skip
-        self.source, self.dtype, self.deadline = loss, dtype, deadline
+        self.source, self.dtype = loss, dtype
         self.classes = classes or DEFAULT_CLASSES
         self.loss = at_values(loss, self.classes)
         self.box = self._box(box or {})
-        self.kind = _kind(self.loss)
-
-    def check_time(self) -> None:
-        """Raise Out if the time is up."""
-        if time.monotonic() > self.deadline:
-            raise Out
+        self.kind = kind_of(self.loss)
 
     def _box(self, given: Mapping[str, tuple[float, float]]) -> Box:
         out = {}
@@ -152,13 +145,16 @@ class Subject:
         body = _with_residual(self.loss.body, residual)
         if not any(n.op == ARG for n in postorder(body)):
             return canonical_expr(substitute(body, {residual: -F}), Facts(self.loss))
+        facts = Facts(self.loss)
+        if any(n.op in JUMPING for n in postorder(self.loss.body)) or not facts.total(self.loss.body):
+            return None  # a function that jumps, or ends, may have this derivative on each part
         try:
             moved = derivative(self.loss.body, Y) + derivative(self.loss.body, F)
         except LosscError:
             return None
-        if canonical_expr(moved, Facts(self.loss)) is not ZERO:
+        if canonical_expr(moved, facts) is not ZERO:
             return None
-        return canonical_expr(substitute(self.loss.body, {Y: ZERO}), Facts(self.loss))
+        return canonical_expr(substitute(self.loss.body, {Y: ZERO}), facts)
 
     @cached_property
     def margin(self) -> bool:
@@ -179,9 +175,10 @@ class Subject:
         if self.kind == REGRESSION:
             if self.distance is not None:
                 return (Case(self.distance, self.loss, "", 0.0, True),)
-            return (Case(canonical_expr(body, Facts(self.loss)), self.loss),)
-        if self.kind == SOFT:
-            return (Case(canonical_expr(body, Facts(self.loss)), self.loss),)
+        if self.kind in (REGRESSION, SOFT):
+            free = Case(canonical_expr(body, Facts(self.loss)), self.loss)
+            ends = (self._fixed(0, "for y = 0"), self._fixed(1, "for y = 1")) if self.loss.y == "prob" else ()
+            return (free, *ends)
         if self.kind == MARGIN and self.margin:
             return (self._fixed(1, "", True),)
         if self.kind == CLASS:
@@ -196,14 +193,51 @@ class Subject:
     # -- rows -------------------------------------------------------------------------------------------------------
 
     @cached_property
+    def row_classes(self) -> int:
+        """The number of classes of the rows that witnesses are."""
+        return min(self.classes, MOST_CLASSES)
+
+    @cached_property
+    def row_leaves(self) -> tuple[Expr, ...]:
+        """The predictions of a row: at the target, at another class, and (one for all) at the rest."""
+        return ROW_F[: min(self.row_classes, 3)]
+
+    @cached_property
+    def row_weights(self) -> tuple[int, ...]:
+        """How many classes each of them stands for."""
+        return (1, 1, self.row_classes - 2)[: len(self.row_leaves)]
+
+    def row_of(self, values: Sequence[float]) -> tuple[float, ...]:
+        """The whole row, from a value for each leaf."""
+        return tuple(v for v, times in zip(values, self.row_weights, strict=True) for _ in range(times))
+
+    @cached_property
+    def row_targets(self) -> tuple[float, ...]:
+        """The targets of the whole row: the first class is the right one."""
+        return self.row_of((1.0, *[-1.0 if self.loss.y == "sign" else 0.0] * (len(self.row_leaves) - 1)))
+
+    @cached_property
     def row(self) -> Expr:
-        """The loss of a row of three classes in the leaves `ROW_F`; a one-hot target is the first class."""
+        """The loss of a row, in the leaves `row_leaves`; a one-hot target is the first class."""
         return canonical_expr(self.spread, Facts(self.loss))
 
     @cached_property
     def spread(self) -> Expr:
         """The same as it is written."""
-        return _spread(at_values(self.source, ROW_CLASSES))
+        loss = at_values(self.source, self.row_classes)
+        return spread(loss, {F: self.row_leaves, Y: self._target_leaves}, self.row_weights)
+
+    @cached_property
+    def spread_scores(self) -> Expr:
+        """The same, in the scores before the softmax or sigmoid."""
+        loss = at_values(self.source, self.row_classes)
+        linked = loss.with_body(substitute(loss.body, {F: call(loss.link, F)}))
+        return spread(linked, {F: self.row_leaves, Y: self._target_leaves}, self.row_weights)
+
+    @property
+    def _target_leaves(self) -> tuple[Expr, ...]:
+        low = const(-1 if self.loss.y == "sign" else 0)
+        return (ONE, low, low)[: len(self.row_leaves)]
 
     @cached_property
     def slopes(self) -> Loss:
@@ -223,8 +257,7 @@ class Subject:
         return {F: domain, Y: y}, {F: domain, Y: y}
 
 
-ROW_F = tuple(param(f"?f{i}") for i in range(ROW_CLASSES))
-ROW_Y = (1.0, 0.0, 0.0)
+ROW_F = tuple(param(f"?f{i}") for i in range(3))
 
 
 def at_values(loss: Loss, classes: int) -> Loss:
@@ -240,7 +273,7 @@ def at_values(loss: Loss, classes: int) -> Loss:
     return replace(loss, body=substitute(loss.body, values), params=(), spans={}, text=None)
 
 
-def _kind(loss: Loss) -> str:
+def kind_of(loss: Loss) -> str:
     if any(n.op in ops.OPS and ops.OPS[n.op].axis for n in postorder(loss.body)):
         return ROW
     if loss.y == "sign":
@@ -255,40 +288,3 @@ def _kind(loss: Loss) -> str:
 def _with_residual(body: Expr, residual: Expr) -> Expr:
     """The body with y - f and f - y replaced by a name."""
     return substitute(body, {Y - F: residual, F - Y: -residual, Y + -F: residual, F + -Y: -residual})
-
-
-def _spread(loss: Loss) -> Expr:
-    """The loss of one row, written out over three classes."""
-    done: dict[Expr, Sequence[Expr]] = {}
-    targets = tuple(const(int(v)) for v in ROW_Y)
-    for here in postorder(loss.body):
-        if here is F:
-            done[here] = ROW_F
-        elif here is Y:
-            done[here] = (targets[0], const(-1), const(-1)) if loss.y == "sign" else targets
-        elif not here.args:
-            done[here] = (here,) * ROW_CLASSES
-        elif ops.record(here).axis in (ops.REDUCE, ops.MAP):
-            done[here] = _along(here.op, done[here.args[0]])
-        else:
-            columns = [done[a] for a in here.args]
-            done[here] = tuple(call(here.op, *(c[i] for c in columns)) for i in range(ROW_CLASSES))
-    values = done[loss.body]
-    return values[0] + values[1] + values[2] if varies(loss.body) else values[0]
-
-
-def _along(op: str, x: Sequence[Expr]) -> Sequence[Expr]:
-    if op in ("sum_c", "mean_c"):
-        total = x[0] + x[1] + x[2]
-        return (total if op == "sum_c" else total / ROW_CLASSES,) * ROW_CLASSES
-    if op == "max_c":
-        return (call("max", x[0], call("max", x[1], x[2])),) * ROW_CLASSES
-    every = call("logaddexp", x[0], call("logaddexp", x[1], x[2]))
-    if op == "logsumexp_c":
-        return (every,) * ROW_CLASSES
-    logs = [v - every for v in x]
-    others = [call("logaddexp", a, b) - every for a, b in itertools.combinations(reversed(x), 2)]
-    return {
-        "log_softmax": logs, "softmax": [call("exp", v) for v in logs], "log_cosoftmax": others,
-        "cosoftmax": [call("exp", v) for v in others],
-    }[op]  # fmt: skip

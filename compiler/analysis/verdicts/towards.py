@@ -3,34 +3,37 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
+from lossc.compiler.analysis.verdicts.bounds import lowest
 from lossc.compiler.analysis.verdicts.pieces import Piece
+from lossc.compiler.analysis.verdicts.settled import settled_value
 from lossc.compiler.analysis.verdicts.shape import by_slices, guarded
-from lossc.compiler.analysis.verdicts.size import lowest
-from lossc.compiler.analysis.verdicts.study import (
-    MINUS,
-    NIL,
-    PLUS,
-    Sign,
-    Study,
-    comparable,
-    grid,
-    samples,
-    sign_free,
-    true,
-    wedge,
-)  # fmt: skip
-from lossc.compiler.analysis.verdicts.verdict import GRADIENT, VALUE, Verdict, Witness, proved, refuted, unknown
-from lossc.compiler.ir import F, Y
+from lossc.compiler.analysis.verdicts.signs import MINUS, MINUS_ZERO, NIL, PLUS, PLUS_ZERO, samples, sign_free, true, wedge
+from lossc.compiler.analysis.verdicts.study import Study, comparable, hidden
+from lossc.compiler.analysis.verdicts.verdict import GRADIENT, VALUE, Verdict, Witness, proved, unknown
+from lossc.compiler.ir import Expr, F, Y, const
 
 
-def wanted(study: Study, piece: Piece) -> int:
+def _is_number(study: Study) -> bool:
+    """Whether the prediction is one of the target itself, a number."""
+    return comparable(study.case.loss) and study.case.loss.y not in ("sign", "binary", "onehot")
+
+
+def _wanted(study: Study, piece: Piece) -> int:
     """The sign that the slope should have on a piece: below the target it falls; a target class is wanted."""
-    case = study.case
-    if comparable(case.loss) and case.loss.y not in ("sign", "binary", "onehot"):
-        target = case.target or 0.0
+    target = study.case.target or 0.0
+    if _is_number(study):
         return -1 if piece.box.hi <= target else 1
-    return -1 if case.every or (case.target or 0.0) > 0 else 1
+    return -1 if study.case.every or target > 0 else 1
+
+
+def _cut_at_target(study: Study) -> list[Piece]:
+    """The pieces; for a target other than 0 cut there, too."""
+    target = study.case.target
+    if target is None or study.case.every or not comparable(study.case.loss):
+        return study.line
+    return study.cut_at(const(target).number)
 
 
 @guarded
@@ -40,53 +43,41 @@ def gradient_sign(study: Study) -> Verdict:
         return _for_every_target(study)
     strict = True
     for piece in _cut_at_target(study):
-        sense = wanted(study, piece)
+        sense = _wanted(study, piece)
         sign = study.sign(piece, 1)
         wrong = sign.downs if sense > 0 else sign.ups
         if wrong:
-            return _wrong_way(study, piece, sign, sense)
+            return _wrong_way(study, piece, wrong, sense)
         if not (sign.nonnegative if sense > 0 else sign.nonpositive):
             return unknown(f"the sign of L' where {piece} is open")
         strict = strict and sign.kind in (PLUS, MINUS)
     return proved("the slope has the right sign on every piece, by intervals", "strictly" if strict else "not strictly")
 
 
-def _cut_at_target(study: Study) -> list[Piece]:
-    """The pieces; for a target other than 0 cut there, too."""
-    target = study.case.target
-    if target is None or study.case.every or not comparable(study.case.loss):
-        return study.line
-    from fractions import Fraction
-
-    from lossc.compiler.analysis.verdicts.pieces import pieces
-
-    case = study.case
-    return pieces(case.body, case.loss, case.domain[F], case.inside, (Fraction(target),))
-
-
-def _wrong_way(study: Study, piece: Piece, sign: Sign, sense: int) -> Verdict:
-    xs = sign.downs if sense > 0 else sign.ups
-    value, x = max(
-        ((true(piece.slope, {F: x}), x) for x in xs), key=lambda v: abs(v[0]) if math.isfinite(v[0]) else 0.0
-    )
-    relation = "negative" if sense > 0 else "positive"
-    witness = Witness((study.case.here(x),), GRADIENT, (value,), relation)
-    which = "below" if sense > 0 else "above"
-    return refuted(f"L' is {which} 0 at f = {x:.6g}{study.case.clause}: it leads away from the target", witness)
+def _wrong_way(study: Study, piece: Piece, wrong: tuple[float, ...], sense: int) -> Verdict:
+    slopes = [(true(piece.slope, {F: x}), x) for x in wrong]
+    slopes.sort(key=lambda v: -abs(v[0]) if 1e-3 < abs(v[1]) < 1e3 and math.isfinite(v[0]) else 0.0)
+    which, relation = ("below", "negative") if sense > 0 else ("above", "positive")
+    because = f"L' is {which} 0 at {{at}}{study.case.clause}: it leads away from the target"
+    found = study.refuted(because, (study.by_slope(x, piece.slope, GRADIENT, relation) for _, x in slopes))
+    return found or hidden("the slope leads away from the target somewhere")
 
 
 def _for_every_target(study: Study) -> Verdict:
     case = study.case
     if not comparable(case.loss):
         return unknown("f is not a prediction of y itself")
-    for point in grid(case.domain):
-        y, f = point[Y], point[F]
-        value = true(case.slope, point)
-        if (f > y and value < -1e-12) or (f < y and value > 1e-12):
-            relation = "negative" if f > y else "positive"
-            witness = Witness((case.here(f, y),), GRADIENT, (value,), relation)
-            return refuted(f"L' = {value:.3g} at y = {y:.4g}, f = {f:.4g}: it leads away from the target", witness)
-    for side, sign in ((1, ">="), (-1, "<=")):
+
+    def candidates() -> Iterator[Witness]:
+        for point in study.grid:
+            y, f = point[Y], point[F]
+            if f != y:
+                yield study.by_slope(f, case.slope, GRADIENT, "negative" if f > y else "positive", 1e-12, y)
+
+    found = study.refuted("L' leads away from the target at {at}", candidates())
+    if found is not None:
+        return found
+    for side, sign in ((1, PLUS_ZERO), (-1, MINUS_ZERO)):
         root, box = wedge(case, case.slope, side)
         if sign_free(case, root, box) != sign:
             return by_slices(study, gradient_sign, "right at every y that was tried; not shown for all")
@@ -97,46 +88,46 @@ def _for_every_target(study: Study) -> Verdict:
 def minimum_at_target(study: Study) -> Verdict:
     """L(y, .) is least at f = y; for a class or a margin, where the right answer is certain."""
     found = gradient_sign(study)
-    if found.status == "proved" and study.total:
-        strict = found.value == "strictly"
-        return proved("it falls until there and rises after it", "unique" if strict else "")
+    if found.status == "proved" and study.continuous:
+        return proved("it falls until there and rises after it", "unique" if found.value == "strictly" else "")
     if study.free:
         return _lower_elsewhere(study) or by_slices(
             study, minimum_at_target, "right wherever it was tried; no rule applies"
         )
-    if comparable(study.case.loss) and study.case.loss.y not in ("sign", "binary", "onehot"):
+    if _is_number(study):
         return _against_target(study, study.case.target or 0.0)
     return _against_certainty(study)
 
 
 def _against_target(study: Study, target: float) -> Verdict:
     """Regression with the target at a number."""
-    here = true(study.case.body, {F: target})
-    for piece in study.line:
-        for x in samples(piece.box):
-            value = true(study.case.body, {F: x})
-            witness = Witness((study.case.here(x), study.case.here(target)), VALUE, (value, here), "smaller than")
-            if math.isfinite(value) and math.isfinite(here) and witness.holds():
-                return refuted(f"L is smaller at f = {x:.6g} than at the target", witness)
+    xs = sorted({x for p in study.line for x in samples(p.box)} | {float(b.at) for b in study.breaks}, key=abs)
+    because = f"L is smaller elsewhere than at the target{study.case.clause}"
+    found = study.refuted(because, (study.by_values((x, target), "smaller than") for x in xs if x != target))
+    if found is not None:
+        return found
     least = lowest(study)
-    if least is not None and math.isfinite(here) and here <= least[0]:
-        return proved(f"it is monotone on each piece, and least at {least[1]}")
+    here = settled_value(study.case.body, {F: const(target).number})
+    if least is not None and here <= least.number:
+        return proved(f"it is monotone on each piece, and least at {least.words}")
     return unknown("nothing smaller was found, and no rule applies")
 
 
 def _against_certainty(study: Study) -> Verdict:
     """A class or a margin: a prediction that is further from certainty, and has a smaller loss."""
-    domain = study.case.domain[F]
     up = study.case.every or (study.case.target or 0.0) > 0
-    xs = sorted(x for p in study.line for x in samples(p.box))
-    ordered = xs if up else xs[::-1]
-    values = [true(study.case.body, {F: x}) for x in ordered]
-    last = values[-1]
-    for x, v in zip(ordered[:-1], values[:-1], strict=True):
-        witness = Witness((study.case.here(x), study.case.here(ordered[-1])), VALUE, (v, last), "smaller than")
-        if math.isfinite(v) and math.isfinite(last) and witness.holds():
-            return refuted(f"L is smaller at f = {x:.6g} than at f = {ordered[-1]:.6g}{study.case.clause}", witness)
-    if all(study.sign(p, 1).kind == NIL for p in study.line) and domain is not None:
+    xs = sorted((x for p in study.line for x in samples(p.box)), reverse=not up)
+    values = [study.value(x) for x in xs]
+    last = xs[-1]
+
+    def candidates() -> Iterator[Witness]:
+        for x, v in sorted(zip(xs[:-1], values[:-1], strict=True), key=lambda p: p[1] if math.isfinite(p[1]) else math.inf):
+            yield Witness(study.points((x, last)), VALUE, (v, values[-1]), "smaller than")
+
+    found = study.refuted(f"L is smaller elsewhere than at f = {last:.6g}{study.case.clause}", candidates())
+    if found is not None:
+        return found
+    if study.continuous and all(study.sign(p, 1).kind == NIL for p in study.line):
         return proved("it does not depend on f")
     return unknown("nothing smaller was found, and no rule applies")
 
@@ -145,10 +136,11 @@ def _lower_elsewhere(study: Study) -> Verdict | None:
     case = study.case
     if not comparable(case.loss):
         return unknown("f is not a prediction of y itself")
-    for point in grid(case.domain):
+
+    def here(point: dict[Expr, float]) -> Witness:
         y, f = point[Y], point[F]
-        there, here = true(case.body, point), true(case.body, {Y: y, F: y})
-        witness = Witness((case.here(f, y), case.here(y, y)), VALUE, (there, here), "smaller than")
-        if math.isfinite(there) and math.isfinite(here) and witness.holds():
-            return refuted(f"for y = {y:.4g}, L is smaller at f = {f:.4g} than at f = y", witness)
-    return None
+        values = (true(case.body, point), true(case.body, {Y: y, F: y}))
+        return Witness((case.here(f, y), case.here(y, y)), VALUE, values, "smaller than")
+
+    allowed = [p for p in study.grid if p[F] != p[Y] and case.domain[F].lo <= p[Y]]
+    return study.refuted("L is smaller elsewhere than at f = y", (here(p) for p in allowed))

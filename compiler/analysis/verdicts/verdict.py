@@ -13,6 +13,8 @@ from typing import Any, TypeAlias
 
 PROVED, REFUTED, UNKNOWN = "proved", "refuted", "unknown"
 VALUE, GRADIENT, HESSIAN = "value", "gradient", "hessian"
+SCORES = "scores"
+"""What f is called at the points of a witness that holds scores, before the softmax or sigmoid."""
 
 Entry: TypeAlias = "float | tuple[float, ...]"
 """A number, or one for each class."""
@@ -42,6 +44,8 @@ RELATIONS: Mapping[str, Callable[[Sequence[float], float], bool]] = {
     "positive": lambda v, bound: v[0] > bound,
     "negative": lambda v, bound: v[0] < -bound,
     "zero": lambda v, bound: all(x == 0 for x in v),
+    "equal": lambda v, bound: max(v) - min(v) <= _gap(v) / 1000,
+    "bent less than": lambda v, bound: v[1] - (v[0] + v[2]) / 2 >= -bound,
     "mixed signs": lambda v, bound: min(v) < -bound and max(v) > bound,
     "not straight": lambda v, bound: abs(v[0] - 2 * v[1] + v[2]) > _gap(v),
     "ratios differ": lambda v, bound: (
@@ -82,6 +86,11 @@ class Witness:
         """The numbers times their weights."""
         return [w * v for w, v in zip(self.weights, values, strict=True)] if self.weights else list(values)
 
+    def is_sound(self) -> bool:
+        """Whether its own numbers are numbers, unless it shows that they are not, and the relation holds."""
+        finite = all(map(math.isfinite, self.values)) or self.relation == "not finite"
+        return finite and self.holds()
+
     def __str__(self) -> str:
         what = {VALUE: "L", GRADIENT: "L'", HESSIAN: "L''"}[self.quantity]
         parts = [f"{what} = {shown(v)} at {at(p)}" for p, v in zip(self.points, self.values, strict=True)]
@@ -102,10 +111,14 @@ def at(point: Mapping[str, Entry]) -> str:
 
 
 def shown(value: Entry) -> str:
-    """A number with six digits, a row in brackets."""
-    if isinstance(value, tuple):
-        return "(" + ", ".join(shown(v) for v in value) + ")"
-    return f"{value:.6g}"
+    """A number with six digits; a row in brackets, where what repeats at its end is counted."""
+    if not isinstance(value, tuple):
+        return f"{value:.6g}"
+    words = [shown(v) for v in value]
+    repeats = next((i for i, w in enumerate(reversed(words)) if w != words[-1]), len(words))
+    if repeats > 2:
+        words[-repeats:] = [f"{repeats} times {words[-1]}"]
+    return "(" + ", ".join(words) + ")"
 
 
 @dataclass(frozen=True)
