@@ -31,7 +31,22 @@ from lossc.compiler.analysis.identify import identify, without_parameters
 from lossc.compiler.analysis.identity import Identity, Match
 from lossc.compiler.evaluate import evaluate_all
 from lossc.compiler.facts import Facts
-from lossc.compiler.ir import CONST, LEAF_OPS, ZERO, Expr, F, Y, const, fold, node, param, preorder, rebuild, substitute
+from lossc.compiler.ir import (
+    CONST,
+    HALF,
+    LEAF_OPS,
+    ZERO,
+    Expr,
+    F,
+    Y,
+    const,
+    fold,
+    node,
+    param,
+    preorder,
+    rebuild,
+    substitute,
+)
 from lossc.compiler.loss import CLASSWISE, Loss, Parameter, varies
 from lossc.compiler.ops import call
 from lossc.compiler.passes.canonicalize import canonical_expr
@@ -243,7 +258,7 @@ DISTURBANCES: tuple[Callable[[Expr, Expr], Expr], ...] = (
     lambda x, c: x * (1 + c * call("exp", -F * F)),
     lambda x, c: call("abs", x) ** (1 + c) + x,
     lambda x, c: x + c * call("sqrt", call("abs", x)),
-    lambda x, c: call("max", x, c),
+    lambda x, c: x + c * call("relu", F - HALF),
 )
 
 

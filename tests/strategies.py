@@ -111,16 +111,40 @@ def _exprs(
     max_leaves: int,
 ) -> st.SearchStrategy[Expr]:
     """`exprs`, made once for the same arguments: making a strategy takes longer than drawing from it."""
-    start = leaves(params=params, coefs=coefs, class_axis=class_axis, exotic=exotic)
     if not names:
-        return start
-    words = st.binary(min_size=6, max_size=6).map(int.from_bytes)  # uniform, which large integers are not
-    some, many = max_leaves // 3, min(8, max_leaves)
-    lengths = {"small": st.lists(words, max_size=2), "large": st.lists(words, min_size=some, max_size=max_leaves)}
-    steps = st.sampled_from(["small", "large", "large", "large"]).flatmap(lengths.__getitem__)
-    first = st.lists(start, min_size=1, max_size=2) | st.lists(start, min_size=min(some, many), max_size=many)
+        return leaves(params=params, coefs=coefs, class_axis=class_axis, exotic=exotic)
+    named = [node(name) for name in CONSTANTS] + [node("num_classes")] * class_axis + [param(p) for p in params]
+    start: list[Expr | st.SearchStrategy[Expr]] = [arg("y"), arg("f")] * max(3, len(named) // 2)
+    start += [*named, *[numbers(exotic=exotic).map(const)] * 3, *[st.integers(0, 99).map(coef)] * coefs]
     often = names + tuple(name for name in names if ops.OPS[name].arity > 1) * 2
-    return st.builds(lambda ready, program: _assemble(often, ready, program, total), first, steps)
+    return _grown(often, tuple(start), total, max_leaves)
+
+
+@st.composite
+def _grown(
+    draw: st.DrawFn,
+    names: tuple[str, ...],
+    start: tuple[Expr | st.SearchStrategy[Expr], ...],
+    total: bool,
+    max_leaves: int,
+) -> Expr:
+    """An expression from two strings of bytes, of one choice each: what is chosen by many takes many times as long."""
+    some, many = max_leaves // 3, min(8, max_leaves)
+    how, count, *codes = draw(_bytes(10))
+    steps = how // 4 % 3 if how % 4 == 0 else some + how // 4 % (max_leaves + 1 - some)
+    most = 1 + count // 2 % 2 if count % 2 else max(1, min(some, many)) + count // 2 % (many + 1 - min(some, many))
+    ready = []
+    for code in codes[: min(most, many)]:
+        leaf = start[code % len(start)]
+        ready.append(leaf if isinstance(leaf, Expr) else draw(leaf))
+    program = draw(_bytes(6 * steps))
+    return _assemble(names, ready, [int.from_bytes(program[i : i + 6]) for i in range(0, len(program), 6)], total)
+
+
+@cache
+def _bytes(count: int) -> st.SearchStrategy[bytes]:
+    """So many bytes, uniform, which large integers are not."""
+    return st.binary(min_size=count, max_size=count)
 
 
 def _assemble(names: tuple[str, ...], ready: list[Expr], program: list[int], total: bool) -> Expr:
@@ -188,14 +212,28 @@ def _within(x: Expr, low: float, high: float) -> Expr:
 
 
 @cache
-def values(role: Role) -> st.SearchStrategy[Fraction]:
+def values(role: Role) -> tuple[Fraction, ...]:
     """Values that an argument of this role can have, where losses are usually looked at, as exact numbers."""
     if role.values:
-        return st.sampled_from([Fraction(v) for v in role.values])
+        return tuple(Fraction(v) for v in role.values)
     low, high = role.typical
     if role.integer:
-        return st.integers(int(low), int(high)).map(Fraction)
-    return st.integers(0, 1000).map(lambda k: Fraction(low) + Fraction(k, 1000) * (Fraction(high) - Fraction(low)))
+        return tuple(Fraction(v) for v in range(int(low), int(high) + 1))
+    return tuple(Fraction(low) + Fraction(k, 1000) * (Fraction(high) - Fraction(low)) for k in range(1001))
+
+
+def _value(role: Role, word: int) -> Fraction:
+    """The value that a word of two bytes chooses."""
+    return values(role)[word * len(values(role)) >> 16]
+
+
+def _words(draw: st.DrawFn, count: int) -> list[int]:
+    """So many words of two bytes, as one choice."""
+    drawn = draw(_bytes(2 * count))
+    return [int.from_bytes(drawn[i : i + 2]) for i in range(0, len(drawn), 2)]
+
+
+_COEFFICIENTS = {coef(i): Fraction(8 + i % 5, 10) for i in range(100)}
 
 
 @st.composite
@@ -204,25 +242,27 @@ def environments(draw: st.DrawFn, loss: Loss | None = None, *, num_classes: int 
 
     With `num_classes`, y and f are lists over the classes; a one-hot y is one-hot, and a `prob` sums to 1.
     """
-    roles = {arg("y"): ROLES[loss.y if loss else "real"], arg("f"): ROLES[loss.f if loss else "real"]}
-    out: dict[Expr, object] = {}
-    for leaf, role in roles.items():
-        out[leaf] = draw(values(role) if num_classes is None else _row(role, num_classes))
-    for p in loss.params if loss else [Parameter(name) for name in PARAMS]:
-        out[param(p.name)] = draw(values(ROLES[p.role]))
-    for i in range(100):
-        out[coef(i)] = Fraction(8 + i % 5, 10)
+    params = loss.params if loss else [Parameter(name) for name in PARAMS]
+    count = num_classes or 1
+    words = _words(draw, 2 * count + len(params))
+    out: dict[Expr, object] = dict(_COEFFICIENTS)
+    for leaf, name, here in (
+        ("y", loss.y if loss else "real", words),
+        ("f", loss.f if loss else "real", words[count:]),
+    ):
+        role = ROLES[name]
+        out[arg(leaf)] = _value(role, here[0]) if num_classes is None else _row(role, here[:count])
+    out |= {param(p.name): _value(ROLES[p.role], w) for p, w in zip(params, words[2 * count :], strict=True)}
     return out
 
 
-def _row(role: Role, num_classes: int) -> st.SearchStrategy[list[Fraction]]:
+def _row(role: Role, words: list[int]) -> list[Fraction]:
     if role.name == "onehot":
-        hot = st.integers(0, num_classes - 1)
-        return hot.map(lambda k: [Fraction(int(i == k)) for i in range(num_classes)])
+        return [Fraction(int(i == words[0] * len(words) >> 16)) for i in range(len(words))]
     if role.name == "prob":
-        weights = st.lists(st.integers(1, 100), min_size=num_classes, max_size=num_classes)
-        return weights.map(lambda w: [Fraction(x, sum(w)) for x in w])
-    return st.lists(values(role), min_size=num_classes, max_size=num_classes)
+        weights = [1 + (100 * w >> 16) for w in words]
+        return [Fraction(w, sum(weights)) for w in weights]
+    return [_value(role, w) for w in words]
 
 
 @cache
@@ -239,6 +279,10 @@ def documentation() -> st.SearchStrategy[str]:
     """Texts that are hard to write as a docstring: quotes, escapes, indentation, control and invisible characters."""
     pieces = ["a", " ", "\n", "    ", '"', '"""', "\\", "\\x{41}", "source: ", "Source:x", "\t", "\r", "\x00", "φ"]
     return st.lists(st.sampled_from(pieces), max_size=8).map("".join) | st.text(max_size=12)
+
+
+def _chosen(names: Sequence[str], word: int) -> str:
+    return names[word * len(names) >> 16]
 
 
 @st.composite
@@ -258,11 +302,13 @@ def losses(
     """
     names = draw(st.lists(identifiers(), min_size=3, max_size=3, unique=True)) if any_names else list(PARAMS)
     params = []
+    words = iter(_words(draw, 2 * len(names) + 2))
     for name in names:
-        role = ROLES[draw(st.sampled_from(roles_for("hyper-parameter")))]
-        params.append(Parameter(name, role.name, draw(st.none() | values(role))))
-    y = draw(st.sampled_from([r for r in roles_for("y") if class_axis or r not in ("onehot", "prob")]))
-    f = draw(st.sampled_from(roles_for("f")))
+        role = ROLES[_chosen(roles_for("hyper-parameter"), next(words))]
+        which, value = divmod(next(words), 2)
+        params.append(Parameter(name, role.name, _value(role, 2 * which) if value else None))
+    y = _chosen([r for r in roles_for("y") if class_axis or r not in ("onehot", "prob")], next(words))
+    f = _chosen(roles_for("f"), next(words))
     body = draw(exprs(coefs=coefs, class_axis=class_axis, total=total, exotic=exotic, max_leaves=max_leaves))
     body = substitute(body, {param(old): param(new) for old, new in zip(PARAMS, names, strict=True)})
     text = documentation() if any_names else st.just("")

@@ -73,3 +73,26 @@ def _forms(ctx: Any, x: Any) -> Iterator[tuple[Any, Callable[[Fraction], Expr]]]
 
 def _times(ratio: Fraction, x: Expr) -> Expr:
     return x if ratio == 1 else -x if ratio == -1 else const(ratio) * x
+
+
+def rounded(value: float) -> Fraction:
+    """The simplest ratio near a number that a fit has found."""
+    return Fraction(value).limit_denominator(1000)
+
+
+def literal(ctx: Any, x: Any) -> Fraction:
+    """x, which is none of our forms, as a literal of 38 digits."""
+    return Fraction(ctx.nstr(x, 38, strip_zeros=True))
+
+
+def is_short(written: Expr) -> bool:
+    """Whether a constant is one that was recognised, and not a literal of many digits."""
+    return not written.is_leaf or len(str(written.value)) < 25
+
+
+def as_float(x: Any) -> float:
+    """The float nearest to a number, infinite beyond them."""
+    try:
+        return float(x)
+    except OverflowError:
+        return float("inf") if x > 0 else float("-inf")

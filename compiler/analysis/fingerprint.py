@@ -34,6 +34,8 @@ MAX_NODES = 20_000
 """A derivative of more distinct nodes than this is not used: no named loss comes near."""
 MAX_PARAMS = 3
 """Known losses with more hyper-parameters are compared at their defaults only."""
+_ROUNDING = 1e-13
+"""Differences of values as small as this, relatively, are taken for 0."""
 _MOST_MODELS = 2_000
 _EDGE = (0.0, 1e-4, 1e-3, 1e-2)
 """Values near the end of a range, where a hyper-parameter may count by its order of magnitude."""
@@ -84,7 +86,7 @@ def axis(p: Parameter, fine: bool) -> Axis:
     role = ROLES[p.role]
     default = float(p.default) if p.default is not None else 1.0 if role.range.hi > 1 else 0.5
     if role.range.lo > 0:
-        step, low = (4, -9) if fine else (2, -6)
+        step, low = (4, -9) if fine else (3, -4)
         values = [10 ** (k / step) for k in range(low * step, 4 * step + 1)]
         return Axis(p.name, 1e-12, 1e12, True, default, tuple(values))
     if role.range.hi == 1 and role.range.lo == 0:
@@ -235,6 +237,7 @@ def secants(where: Cloud, values: Array) -> Array:
     first, second = np.array(where.pairs).T
     with np.errstate(all="ignore"):
         out: Array = values[:, second] - values[:, first]
+        out[np.abs(out) <= _ROUNDING * np.maximum(np.abs(values[:, first]), np.abs(values[:, second]))] = 0
     out[~np.isfinite(out)] = np.nan
     return out
 

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from fractions import Fraction
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from lossc.compiler import ops
-from lossc.compiler.analysis.constants import recognised
+from lossc.compiler.analysis.constants import as_float, is_short, literal, recognised, rounded
 from lossc.compiler.analysis.fingerprint import Model, evaluated, fixed_cloud, model, secants, trusted
 from lossc.compiler.analysis.fit import ENOUGH, NEWTON_DIGITS, Fit, Fitter, Solver, Target, telling
 from lossc.compiler.analysis.frames import Frame, closed
 from lossc.compiler.analysis.identity import Constant, Match
 from lossc.compiler.analysis.same import CANONICAL, Line, Proof, Prover, canonical
-from lossc.compiler.analysis.sight import Sight
+from lossc.compiler.analysis.sight import Place, Sight
 from lossc.compiler.equivalence import DEFINED
 from lossc.compiler.errors import LosscError
 from lossc.compiler.ir import LEAF_OPS, ONE, ZERO, Expr, const, param, postorder, substitute
@@ -31,6 +30,8 @@ MOST_FITS, MOST_UNLIKELY = 12, 4
 ROUGH, LIKELY, PLAIN, FINE = 1.0, 0.5, 0.1, 5e-6
 """Signatures that differ by more are not fitted (a grid may pass a good place by), only if none else is the same, or,
 without hyper-parameters, not looked at; and what nearly all residuals of a fit must be below."""
+SMALL = 1e-30
+"""Values of this size may be rounding errors of a sum that is 0."""
 NEARLY = 1e-6
 """A fitted number as near to a simple ratio is taken for that first."""
 LINE_DIGITS = 120
@@ -57,9 +58,19 @@ class Matcher:
 
         values = trusted(self.frame.target, self.cloud.batches)
         for k in np.flatnonzero(~np.isfinite(values)):
-            look = self.sight.look(self.frame.target, self.cloud.place(int(k)), NEWTON_DIGITS)
-            values[k] = _float(look.value) if look.state == DEFINED else np.nan
+            values[k] = self._looked(self.cloud.place(int(k)))
         return values
+
+    def _looked(self, place: Place) -> float:
+        """The loss at a point in mpmath; what is small, and much smaller with twice as many digits, is 0."""
+        few = self.sight.look(self.frame.target, place, NEWTON_DIGITS)
+        if few.state != DEFINED:
+            return float("nan")
+        if abs(few.value) < SMALL:
+            more = self.sight.look(self.frame.target, place, 2 * NEWTON_DIGITS)
+            if more.state == DEFINED and abs(more.value) <= abs(few.value) * SMALL:
+                return 0.0
+        return as_float(few.value)
 
     def matches(self, known: Sequence[Loss], starts: Starts | None = None) -> list[Match]:
         """The known losses that the loss is, in no order; with `starts`, from fits of another kind."""
@@ -140,7 +151,7 @@ class Matcher:
 
     def _simply(self, m: Model, fit: Fit) -> Match | None:
         """The match with the simplest ratios near the fitted hyper-parameters, if they are as near as a fit can say."""
-        near = [_rounded(v) for v in fit.theta]
+        near = [rounded(v) for v in fit.theta]
         if any(abs(float(r) - v) > NEARLY * max(abs(v), NEARLY) for r, v in zip(near, fit.theta, strict=True)):
             return None
         simple = {param(a.name): const(r) for a, r in zip(m.axes, near, strict=True)}
@@ -150,7 +161,7 @@ class Matcher:
         """The hyper-parameters as constants, by Newton's method from a fit."""
         rows = self._jacobian(m, fit)
         chosen = telling(rows)
-        near = {param(a.name): const(_rounded(v)) for a, v in zip(m.axes, fit.theta, strict=True)}
+        near = {param(a.name): const(rounded(v)) for a, v in zip(m.axes, fit.theta, strict=True)}
         near |= self._left(m)
         if chosen is None:
             return near
@@ -161,7 +172,7 @@ class Matcher:
             return near
         with self.ctx.workdps(NEWTON_DIGITS):
             return self._left(m) | {
-                param(a.name): recognised(self.ctx, x) or const(_literal(self.ctx, x))
+                param(a.name): recognised(self.ctx, x) or const(literal(self.ctx, x))
                 for a, x in zip(m.axes, found, strict=True)
             }
 
@@ -194,7 +205,7 @@ class Matcher:
         if line is None:
             return None
         fixed = closed(m.known, values)
-        proof = self.prover.prove(fixed, value, line, all(map(_short, values.values())))
+        proof = self.prover.prove(fixed, value, line, all(map(is_short, values.values())))
         if proof is None:
             return None
         return self._made(m, values, self._numbers(value, line), proof)
@@ -235,12 +246,12 @@ class Matcher:
             return self._constant(line.scale), self._constant(line.offset)
         numbers = line.numbers(self.frame.target, value, self.ctx, NEWTON_DIGITS)
         assert numbers is not None
-        scale, offset = (Constant(e, _float(x)) for e, x in zip((line.scale, line.offset), numbers, strict=True))
+        scale, offset = (Constant(e, as_float(x)) for e, x in zip((line.scale, line.offset), numbers, strict=True))
         return scale, offset
 
     def _constant(self, written: Expr) -> Constant:
-        value = _float(self.sight.number(written, NEWTON_DIGITS))
-        return Constant(written if _short(written) else None, value)
+        value = as_float(self.sight.number(written, NEWTON_DIGITS))
+        return Constant(written if is_short(written) else None, value)
 
 
 def _values(value: Expr, batches: Sequence[Any]) -> Array:
@@ -276,28 +287,6 @@ def _suit(known: Loss, values: dict[Expr, Expr], sight: Sight) -> bool:
         if not sight.ctx.isfinite(x) or not role.range.lo <= x <= role.range.hi:
             return False
     return True
-
-
-def _rounded(value: float) -> Fraction:
-    """The simplest ratio near a fitted number that the fit does not determine to more digits."""
-    return Fraction(value).limit_denominator(1000)
-
-
-def _short(written: Expr) -> bool:
-    """Whether a constant is one that was recognised, and not a number of many digits."""
-    return not written.is_leaf or len(str(written.value)) < 25
-
-
-def _literal(ctx: Any, x: Any) -> Fraction:
-    """x as a literal of 38 digits."""
-    return Fraction(ctx.nstr(x, 38, strip_zeros=True))
-
-
-def _float(x: Any) -> float:
-    try:
-        return float(x)
-    except OverflowError:
-        return float("inf") if x > 0 else float("-inf")
 
 
 def _complexity(loss: Loss) -> tuple[int, int]:

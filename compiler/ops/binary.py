@@ -62,7 +62,8 @@ def _slip(a: float, b: float) -> float:
 def _xlogy_interval(x: Interval, y: Interval) -> Interval:
     log_y = Interval(-INF if y.lo <= 0 else iv.down(math.log(y.lo), 4), INF if y.hi <= 0 else iv.up(_log(y.hi), 4))
     out = iv.mul(x, log_y)
-    return Interval(min(out.lo, 0.0) if 0 in x else out.lo, out.hi, x.total and y.total and y.lo > 0)
+    nothing = x.lo == x.hi == 0
+    return Interval(min(out.lo, 0.0) if 0 in x else out.lo, out.hi, x.total and y.total and (y.lo > 0 or nothing))
 
 
 def _log(x: float) -> float:

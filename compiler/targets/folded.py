@@ -80,7 +80,7 @@ def _filled(form: str, operands: Sequence[tuple[str, int]]) -> str:
         before, after = form[: hole.start()].split(" "), form[hole.end() :].split(" ")
         left, right = before[-2] if len(before) > 1 and not before[-1] else "", after[1] if len(after) > 1 else ""
         need = max(_LEVELS.get(left, 0) + 1, _LEVELS.get(right, 0) + (right == "**"))
-        if before[-1] == "-":
+        if before[-1].endswith("-"):
             need = max(need, _MINUS + 1)
         return text if level >= need else f"({text})"
 

@@ -38,6 +38,7 @@ from lossc.compiler.verify import verify
 _TAKEN = frozenset({
     "sp", "y", "f", "z", "loss", "gradient", "hessian", "arguments", "defaults", "function", "Any", "Callable", "what",
     "values", "gradients", "points", "modules", "checked", "number", "wanted", "got", "call", "pairs", "scale",
+    "evaluated",
 })  # fmt: skip
 
 _POWER = re.compile(r"(?<![\w.)])([\w.]+) \*\* ([\w.]+)(?![\w.(])")
@@ -65,6 +66,7 @@ def emit(loss: Loss, *, classes: int = CLASSES, from_logits: bool = False, selft
         "from collections.abc import Callable\nfrom typing import Any",
         "import sympy as sp",
         _symbols(form),
+        *([_SLOPE] if form.slopes is None or form.bends is None else []),
         _expressions(form),
     ]
     tested = _self_test(form, golden(form.loss) if _comparable(form, classes) else None) if selftest else ""
@@ -198,7 +200,7 @@ def _expressions(form: _Form) -> str:
     for name, found, source in (("gradient", form.slopes, "loss"), ("hessian", form.bends, "gradient")):
         if found is None:
             of = [f"{source}[{i}]" if source != "loss" and form.classwise else source for i in range(len(form.names))]
-            each = [f"sp.diff({one}, {v})" for one, v in zip(of, _variables(form), strict=False)]
+            each = [f"_slope({one}, {v})" for one, v in zip(of, _variables(form), strict=False)]
             late.append(call_line(f"{name} = ", each, brackets="[]") if form.classwise else f"{name} = {each[0]}")
             continue
         shown = [_expression(next(texts)) for _ in found]
@@ -220,7 +222,14 @@ def _variables(form: _Form) -> list[str]:
 _FUNCTION = '''
 def function(what: sp.Expr | list[sp.Expr] = loss, modules: str = "numpy") -> Callable[..., Any]:
     """An expression as a function of numbers, in the order of `arguments`; "mpmath" for any number of digits."""
-    return sp.lambdify(arguments, what, modules)
+    evaluated = [e.doit() for e in what] if isinstance(what, list) else what.doit()  # which SymPy prints right
+    return sp.lambdify(arguments, evaluated, modules)
+'''
+
+_SLOPE = '''
+def _slope(of: sp.Expr, by: sp.Symbol) -> sp.Expr:
+    """A derivative by SymPy, with slope 0 where there is a jump."""
+    return sp.diff(of, by).replace(sp.DiracDelta, lambda *_: sp.Integer(0))
 '''
 
 

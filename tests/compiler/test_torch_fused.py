@@ -19,8 +19,8 @@ from torch.utils.checkpoint import checkpoint
 
 from lossc.compiler.loss import Loss
 from lossc.compiler.targets.options import Options
-from lossc.compiler.targets.torch import emit
 from lossc.grammar.library import named
+from tests.compiler.torch_support import emitted
 
 FUSED, PLAIN = Options(fused=True), Options(fused=False)
 REDUCTIONS = ("none", "mean", "sum")
@@ -46,7 +46,7 @@ EACH_REDUCTION = pytest.mark.parametrize("reduction", REDUCTIONS)
 
 def modules(loss: Loss, reduction: str = "mean", **given: Any) -> tuple[nn.Module, nn.Module]:
     """The fused module and the plain one."""
-    assert "class _Sum" in emit(loss, options=FUSED) and "class _Sum" not in emit(loss, options=PLAIN)
+    assert "class _Sum" in emitted(loss, FUSED) and "class _Sum" not in emitted(loss, PLAIN)
     return loss.to_torch(reduction, options=FUSED, **given), loss.to_torch(reduction, options=PLAIN, **given)
 
 

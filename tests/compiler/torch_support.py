@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any
 
 import mpmath
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from lossc.compiler.evaluate import evaluate
 from lossc.compiler.ir import Expr, F, Y, param
 from lossc.compiler.loss import CLASSWISE, SIGMOID, SOFTMAX, Loss, Parameter
+from lossc.compiler.targets.options import DEFAULT, Options
 from lossc.compiler.targets.torch import emit
 from lossc.compiler.targets.torch_names import names_of
 from lossc.runtime.compiled import load_source
@@ -28,10 +30,16 @@ def loss_of(body: Expr, name: str = "tested", y: str = "real", f: str = "real", 
     return Loss(body, name, y, f, made)
 
 
+@lru_cache(maxsize=256)
+def emitted(loss: Loss, options: Options = DEFAULT) -> str:
+    """The file of a loss, without its self-test; once for all cases of one loss."""
+    return emit(loss, selftest=False, options=options)
+
+
 def module_of(loss: Loss, reduction: str = "none", /, **values: float) -> nn.Module:
     """The emitted module, loaded."""
     names = names_of(loss).hyperparameters
-    cls = load_source(emit(loss, selftest=False), loss.name).Loss
+    cls = load_source(emitted(loss), loss.name).Loss
     made: nn.Module = cls(reduction, **{names[n]: v for n, v in values.items()})
     return made
 

@@ -14,6 +14,7 @@ from lossc.compiler.analysis.verdicts import (
     size,
     smooth,
     statistics,
+    sums,
     towards,
     valleys,
 )
@@ -156,7 +157,7 @@ PROPERTIES: tuple[Property, ...] = (
     Property("monotone", "L never rises, or never falls, in f", SHAPE, _pointwise, lambda b: b.all(valleys.monotone)),
     Property("bounded-below", "L(y, .) has a lower bound for every y", SIZE, _any,
              lambda b: b.either(bounds.bounded_below, row_rules.bounded_below, least=True)),
-    Property("nonnegative", "L >= 0", SIZE, _any, lambda b: b.either(bounds.nonnegative, row_rules.nonnegative)),
+    Property("nonnegative", "L >= 0", SIZE, _any, lambda b: sums.nonnegative(b, lambda: b.either(bounds.nonnegative, row_rules.nonnegative))),
     Property("lipschitz", "L is continuous, with a bounded slope", SIZE, _any, lambda b: b.either(size.lipschitz, row_rules.lipschitz)),
     Property("smooth", "the slope is continuous, with a bounded derivative", SIZE, _pointwise,
              lambda b: b.all(size.smooth)),
@@ -173,7 +174,8 @@ PROPERTIES: tuple[Property, ...] = (
     Property("gradient-sign", "the gradient never leads away from the target", TOWARDS, _towards,
              lambda b: b.either(towards.gradient_sign, row_rules.gradient_sign)),
     Property("minimum-at-target", "L is least where the prediction is right", TOWARDS, _towards,
-             lambda b: b.either(towards.minimum_at_target, row_rules.minimum_at_target)),
+             lambda b: sums.minimum_at_target(
+                 b, lambda: b.either(towards.minimum_at_target, row_rules.minimum_at_target))),
     Property("mean-consistent", "the best constant is the mean, through a link", STATISTICS, _numbers,
              lambda b: statistics.mean_consistent(b.subject, b.studies[0])),
     Property("median-consistent", "the best constant is a median", STATISTICS, _one_kind,

@@ -76,9 +76,11 @@ def _proper_soft(subject: Subject, study: Study) -> Verdict:
 
 def _proper_classes(studies: Sequence[Study]) -> Verdict:
     target, other = studies
-    slope = F * target.case.slope + (1 - F) * other.case.slope
-    smooth = target.analytic and other.analytic
-    if not smooth or Tidier(target.case.facts)(derivative(slope, F)) is not NOTHING:
+    ends = [study.line[0] for study in studies if len(study.line) == 1 and study.line[0].total]
+    if len(ends) < 2:
+        return unknown("a term of a class has a kink, or may have no value")
+    slope = F * ends[0].slope + (1 - F) * ends[1].slope
+    if Tidier(ends[0].facts)(derivative(slope, F)) is not NOTHING:
         return unknown("p L'(1, p) + (1 - p) L'(0, p) is not seen to be constant")
     return _with_convexity([target, other], "p L'(1, p) + (1 - p) L'(0, p) is the same for every class")
 

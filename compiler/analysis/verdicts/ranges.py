@@ -170,6 +170,8 @@ def refined(here: Expr, found: Interval, args: list[Interval]) -> Interval:
             return Interval(1.0, 1.0, x.total)
         if here.op == "sub":
             return Interval(0.0, 0.0, x.total)
+        if here.op == "xlogy" and x.lo >= 0:  # 0 where x is
+            return Interval(found.lo, found.hi, x.total)
     if here.op == "div" and here.args[1].op == "sum_c" and here.args[1].args[0] is here.args[0] and args[0].lo >= 0:
         return Interval(0.0, 1.0, found.total)  # a share of a sum over the classes
     if here.op == "pow" and args[0].lo > 0 and found.lo == 0:
