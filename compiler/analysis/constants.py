@@ -8,6 +8,7 @@ from typing import Any
 
 from lossc.compiler.ir import ZERO, Expr, const
 from lossc.compiler.ops import call
+from lossc.compiler.printing import to_text
 
 DIGITS = 40
 """Digits in which a number and what it is recognised as agree: many more than it takes to write the latter down."""
@@ -19,8 +20,8 @@ _LARGEST = 10**12
 def recognised(ctx: Any, x: Any, size: Any = 1) -> Expr | None:
     """The constant that `x`, a number of 60 digits or more, certainly is; None if it is none of ours.
 
-    A number below 10^-40 of `size` is 0. The forms are p/q, sqrt(p/q), p/q times pi, sqrt(pi), sqrt(2*pi), e, log(2),
-    log(10) or one of these inverted, log(p/q) and exp(p/q).
+    A number below 10^-40 of `size` is 0. The forms are p/q, p/q times 10^k, pi, sqrt(pi), sqrt(2*pi), e, log(2), log(10)
+    or one of these inverted, sqrt(p/q), log(p/q) and exp(p/q).
     """
     if not ctx.isfinite(x):
         return None
@@ -29,6 +30,11 @@ def recognised(ctx: Any, x: Any, size: Any = 1) -> Expr | None:
     plain = _ratio(ctx, x, _RATIO)
     if plain is not None:
         return const(plain)
+    if not ctx.mpf(10) ** -6 < abs(x) < _LARGEST:
+        power = int(ctx.floor(ctx.log10(abs(x))))
+        ratio = _ratio(ctx, x / ctx.mpf(10) ** power, _MULTIPLE)
+        if ratio:
+            return const(ratio * Fraction(10) ** power)
     for inner, outer in _forms(ctx, x):
         ratio = _ratio(ctx, inner, _MULTIPLE)
         if ratio:
@@ -87,7 +93,7 @@ def literal(ctx: Any, x: Any) -> Fraction:
 
 def is_short(written: Expr) -> bool:
     """Whether a constant is one that was recognised, and not a literal of many digits."""
-    return not written.is_leaf or len(str(written.value)) < 25
+    return not written.is_leaf or len(to_text(written)) < 25
 
 
 def as_float(x: Any) -> float:

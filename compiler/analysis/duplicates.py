@@ -46,7 +46,7 @@ def _first(groups: Sequence[Sequence[Member]], match: Match) -> int:
 def _first_match(loss: Loss, others: Sequence[Loss], deadline: float) -> Match | None:
     """The plainest match with one of the others, whose names are numbers."""
     for frame in frames(loss) if others else ():
-        found = Matcher(frame, deadline).matches(others)
+        found = list(Matcher(frame, deadline).matches(others))
         if found:
             return min(found, key=lambda m: m.rank)
     return None

@@ -193,7 +193,7 @@ def _target_row(frame: Frame, classes: int, rng: random.Random, index: int) -> R
         hot = index % classes
         return tuple(float(k == hot) for k in range(classes))
     if role == "prob":
-        return _simplex([rng.uniform(-2, 2) for _ in range(classes)])
+        return simplex([rng.uniform(-2, 2) for _ in range(classes)])
     if role == "binary":
         soft = index >= 2 and not frame.hard
         return tuple(rng.random() if soft else float(rng.randrange(2)) for _ in range(classes))
@@ -204,7 +204,7 @@ def _prediction_row(frame: Frame, classes: int, rng: random.Random, index: int) 
     spread = (0.3, 1.0, 2.0, 4.0)[index % 4]
     scores = [spread * rng.gauss(0, 1) for _ in range(classes)]
     if frame.loss.f == "prob":
-        return _simplex(scores)
+        return simplex(scores)
     return tuple(abs(s) + 1e-3 for s in scores) if frame.loss.f == "positive" else tuple(scores)
 
 
@@ -221,7 +221,7 @@ def _sure(classes: int, hot: int, rest: float) -> Row:
     return tuple(1 - part * (classes - 1) / 2**40 if k == hot else part / 2**40 for k in range(classes))
 
 
-def _simplex(scores: Sequence[float]) -> Row:
+def simplex(scores: Sequence[float]) -> Row:
     """The softmax of some scores, in multiples of 2^-40 that sum to exactly 1."""
     weights = [math.exp(s) for s in scores]
     parts = [max(1, int(w / sum(weights) * 2**40)) for w in weights]
@@ -231,6 +231,12 @@ def _simplex(scores: Sequence[float]) -> Row:
 
 def _points(ys: Sequence[Any], fs: Sequence[Any], classes: int | None) -> Points:
     return Points({Y: tuple(ys), F: tuple(fs)}, ("fixed",) * len(ys), classes)
+
+
+def some(batch: Points, places: Sequence[int]) -> Points:
+    """Some points of a batch."""
+    columns = {leaf: tuple(values[k] for k in places) for leaf, values in batch.columns.items()}
+    return Points(columns, tuple(batch.kinds[k] for k in places), batch.num_classes)
 
 
 # -- the grid of distances -------------------------------------------------------------------------------------------

@@ -40,7 +40,7 @@ Array: TypeAlias = "NDArray[np.float64]"
 
 TIMEOUT = 10.0
 """Seconds after which what is not decided stays open."""
-STOPPED = "stopped by the time limit: known losses may be the same that were not looked at"
+STOPPED = "stopped by the time limit: not all known losses were looked at"
 MOST_NEAR = 5
 CLOSE, SAME_SLOPES = 1e-3, 1e-9
 """Distances at which a known loss is tried exactly once more, and at which slopes count as the same."""
@@ -61,7 +61,8 @@ def identify(loss: Loss, candidates: Iterable[Loss], *, timeout: float = TIMEOUT
     if not found:
         search.notes += search.remarks(nearest)
     seconds = time.monotonic() - begun
-    return Identity(loss, found[0] if found else None, tuple(found[1:]), nearest, tuple(search.notes), seconds)
+    exact, also = (found[0], tuple(found[1:])) if found else (None, ())
+    return Identity(loss, exact, also, nearest, tuple(search.notes), seconds, search.stopped)
 
 
 def without_parameters(loss: Loss) -> Loss:
@@ -84,6 +85,7 @@ class _Search:
         self.loss, self.known, self.deadline = loss, known, deadline
         self.frames = frames(loss)
         self.notes: list[str] = []
+        self.stopped = False
         self._exact: dict[int, Matcher] = {}
 
     def exact(self, starts: Starts | None = None) -> list[Match]:
@@ -99,8 +101,9 @@ class _Search:
                 for match in self._exact[number].matches(known, starts):
                     found.setdefault(match.name, match)
         except OutOfTime:
-            if STOPPED not in self.notes:
+            if not self.stopped:
                 self.notes.append(STOPPED)
+            self.stopped = True
         return sorted(found.values(), key=lambda m: (m.name != self.loss.name, m.rank))
 
     def fits(self) -> list[tuple[Model, Fit]]:
@@ -119,7 +122,7 @@ class _Search:
     def remarks(self, nearest: Sequence[Near]) -> list[str]:
         """What may explain that no known loss is the same: a part without f, or other roles."""
         out = []
-        if nearest and nearest[0].distance < SAME_SLOPES:
+        if nearest and nearest[0].distance < SAME_SLOPES and not self.stopped:
             out.append(f"its slopes on the grid are those of {nearest[0].name}: it may differ by a part without f")
         mine: dict[tuple[str, ...], Expr] = {}
         alike = [k for k in self.known if k.layout != self.loss.layout and _reads_alike(self.loss, k, mine)]

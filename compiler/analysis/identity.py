@@ -131,7 +131,10 @@ class Near:
 
 @dataclass(frozen=True)
 class Identity:
-    """What a loss is: `exact`, the plainest match, with `also`, the others; or the `nearest` known losses."""
+    """What a loss is: `exact`, the plainest match, with `also`, the others; or the `nearest` known losses.
+
+    `stopped` says that there was no time to look at all of them.
+    """
 
     loss: Loss
     exact: Match | None
@@ -139,6 +142,7 @@ class Identity:
     nearest: tuple[Near, ...]
     notes: tuple[str, ...]
     seconds: float
+    stopped: bool = False
 
     def headline(self) -> str:
         """`pseudo_huber, delta = 1, exactly`, or what is nearest."""
@@ -146,10 +150,11 @@ class Identity:
             where = ", where both have a value" if not self.exact.proof.everywhere else ""
             domain = f", {self.exact.domain}" if self.exact.domain else ""
             return f"{self.exact}, exactly{where}{domain}"
+        nothing = "not decided in time" if self.stopped else "no exact match found"
         if self.nearest:
             near = self.nearest[0]
-            return f"no known loss exactly; nearest: {near}, distance {near.distance:.2g}"
-        return "no known loss"
+            return f"{nothing}; nearest: {near}, distance {near.distance:.2g}"
+        return nothing
 
     def as_json(self) -> dict[str, Any]:
         """As plain data."""
@@ -160,6 +165,7 @@ class Identity:
             "also": [m.as_json() for m in self.also],
             "nearest": [n.as_json() for n in self.nearest],
             "notes": list(self.notes),
+            "stopped": self.stopped,
             "seconds": round(self.seconds, 6),
         }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from lossc.compiler import ops
@@ -30,6 +30,8 @@ MOST_FITS, MOST_UNLIKELY = 12, 4
 ROUGH, LIKELY, PLAIN, FINE = 1.0, 0.5, 0.1, 5e-6
 """Signatures that differ by more are not fitted (a grid may pass a good place by), only if none else is the same, or,
 without hyper-parameters, not looked at; and what nearly all residuals of a fit must be below."""
+VISIBLE = 1e-6
+"""Differences of a loss must typically be greater than this part of it, or float64 does not see them."""
 SMALL = 1e-30
 """Values of this size may be rounding errors of a sum that is 0."""
 NEARLY = 1e-6
@@ -49,17 +51,44 @@ class Matcher:
         self.sight = Sight(self.cloud.batches, deadline)
         self.ctx = self.sight.ctx
         self.prover = Prover(frame, deadline, self.ctx)
+        self.shift = self.ctx.one
         self.values = self._values()
         self.target = Target.relative(secants(self.cloud, self.values[None, :])[0])
 
     def _values(self) -> Array:
-        """The loss at the points of the cloud, in float64 where that has its digits, or else rounded once."""
+        """The loss at the points of the cloud, in float64 where that has its digits, or else rounded once.
+
+        Of a loss that float64 cannot hold, or holds nothing of beside its offset: differences in units of `shift`.
+        """
         import numpy as np
 
         values = trusted(self.frame.target, self.cloud.batches)
         for k in np.flatnonzero(~np.isfinite(values)):
             values[k] = self._looked(self.cloud.place(int(k)))
-        return values
+        apart = np.abs(secants(self.cloud, values[None, :])[0])
+        apart, sizes = apart[apart > 0], np.abs(values[np.isfinite(values)])
+        if len(apart) and np.median(apart) > VISIBLE * np.median(sizes):
+            return values
+        return self._differences()
+
+    def _differences(self) -> Array:
+        """The differences of the loss from its value at some point, with many digits and in units of a typical one."""
+        import numpy as np
+
+        places = [self.cloud.place(k) for k in range(len(self.cloud))]
+        looks = [self.sight.look(self.frame.target, place, NEWTON_DIGITS) for place in places]
+        values = sorted(k.value for k in looks if k.state == DEFINED)
+        with self.ctx.workdps(NEWTON_DIGITS):
+            middle = values[len(values) // 2] if values else self.ctx.zero
+            least = abs(middle) * self.ctx.mpf(10) ** (10 - NEWTON_DIGITS)
+            apart = sorted(abs(v - middle) for v in values if abs(v - middle) > least)
+            if apart:
+                self.shift = self.ctx.ldexp(1, self.ctx.mag(apart[len(apart) // 2]))
+            return np.array([
+                as_float((k.value - middle) / self.shift) if k.state == DEFINED and abs(k.value - middle) > least
+                else 0.0 if k.state == DEFINED else np.nan
+                for k in looks
+            ])  # fmt: skip
 
     def _looked(self, place: Place) -> float:
         """The loss at a point in mpmath; what is small, and much smaller with twice as many digits, is 0."""
@@ -72,17 +101,35 @@ class Matcher:
                 return 0.0
         return as_float(few.value)
 
-    def matches(self, known: Sequence[Loss], starts: Starts | None = None) -> list[Match]:
-        """The known losses that the loss is, in no order; with `starts`, from fits of another kind."""
+    def matches(self, known: Sequence[Loss], starts: Starts | None = None) -> Iterator[Match]:
+        """The known losses that the loss is, as they are found; with `starts`, from fits of another kind.
+
+        Raises OutOfTime.
+        """
         import numpy as np
 
         if not (np.nan_to_num(self.target.values) != 0).any():
-            return [match for match in map(self._verbatim, known) if match is not None]
-        if starts is not None:
-            found = [self._from(m, starts[m.known.name]) for loss in known if (m := self._model(loss)) is not None]
-            return [match for match in found if match is not None]
-        ranked: list[tuple[float, int, Model, Any]] = []
+            yield from _found(map(self._verbatim, known))
+        elif starts is not None:
+            models = filter(None, map(self._model, known))
+            yield from _found(self._from(m, starts[m.known.name]) for m in models)
+        else:
+            ranked = self._ranked(known)
+            plain = [(m, start) for _, m, start in ranked if not m.axes]
+            fitted = [r for r in ranked if r[1].axes][:MOST_FITS]
+            likely = [(m, start) for error, m, start in fitted if error < LIKELY]
+            some = False
+            for match in _found(self._match(*r) for r in (*plain, *likely)):
+                some = True
+                yield match
+            if not some:
+                yield from _found(self._match(m, start) for _, m, start in fitted[len(likely) :][:MOST_UNLIKELY])
+
+    def _ranked(self, known: Sequence[Loss]) -> list[tuple[float, Model, Array]]:
+        """The known losses that the loss may be, the likeliest first, and where fits begin."""
+        ranked: list[tuple[float, int, Model, Array]] = []
         for k, loss in enumerate(known):
+            self.prover.check_time()
             m = self._model(loss)
             if m is None:
                 continue
@@ -91,14 +138,7 @@ class Matcher:
             if errors[best] < ROUGH and (m.axes or errors[best] < PLAIN):
                 ranked.append((float(errors[best]), k, m, m.grid[best]))
         ranked.sort(key=lambda r: r[:2])
-        plain = [r for r in ranked if not r[2].axes]
-        fitted = [r for r in ranked if r[2].axes][:MOST_FITS]
-        likely = [r for r in fitted if r[0] < LIKELY]
-        matches = [self._match(m, start) for _, _, m, start in (*plain, *likely)]
-        if not any(matches):
-            rest = fitted[len(likely) :][:MOST_UNLIKELY]
-            matches = [self._match(m, start) for _, _, m, start in rest]
-        return [match for match in matches if match is not None]
+        return [(error, m, start) for error, _, m, start in ranked]
 
     def _from(self, m: Model, start: tuple[Model, Fit]) -> Match | None:
         """The match from a fit of slopes."""
@@ -167,7 +207,7 @@ class Matcher:
             return near
         value = substitute(m.value, self._left(m))
         solver = Solver(self.sight, self.frame.target, value, [a.name for a in m.axes])
-        found = solver.newton([self.cloud.place(k) for k in chosen], fit.theta, fit.scale)
+        found = solver.newton([self.cloud.place(k) for k in chosen], fit.theta, fit.scale * self.shift)
         if found is None:
             return near
         with self.ctx.workdps(NEWTON_DIGITS):
@@ -236,7 +276,7 @@ class Matcher:
             b = l0 - a * k0
             if a <= 0:
                 return None
-            written = (recognised(ctx, a), recognised(ctx, b, max(abs(l0), abs(a * k0), abs(l1))))
+            written = (recognised(ctx, a, 0), recognised(ctx, b, max(abs(l0), abs(a * k0), abs(l1))))
         anchors = tuple((self.cloud.batches[p[0]], p[1]) for p in ends)
         return Line(*written, anchors, abs(l1 - l0))
 
@@ -259,6 +299,10 @@ def _values(value: Expr, batches: Sequence[Any]) -> Array:
     import numpy as np
 
     return np.concatenate([evaluated(value, batch)[0] for batch in batches])
+
+
+def _found(matches: Iterable[Match | None]) -> Iterator[Match]:
+    return (match for match in matches if match is not None)
 
 
 def _ends(values: Array, good: NDArray[np.bool_]) -> tuple[int, int]:

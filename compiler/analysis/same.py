@@ -7,12 +7,14 @@ form, what two inputs say that they are, to as many digits as are looked at. The
 from __future__ import annotations
 
 import math
+import time
 from dataclasses import dataclass
 from typing import Any
 
-from lossc.compiler.analysis.frames import Frame, witnesses
+from lossc.compiler.analysis.edges import beyond
+from lossc.compiler.analysis.frames import Frame, some, witnesses
 from lossc.compiler.analysis.sight import Place, Sight
-from lossc.compiler.equivalence import DEFINED, SLOW_BEYOND, UNDEFINED, UNKNOWN
+from lossc.compiler.equivalence import DEFINED, SLOW_BEYOND, UNDEFINED, UNKNOWN, OutOfTime
 from lossc.compiler.facts import Facts
 from lossc.compiler.ir import ONE, ZERO, Expr, postorder
 from lossc.compiler.loss import Loss
@@ -104,6 +106,7 @@ class Prover:
         `known` is what `value` is of, without hyper-parameters: its roles say where else to look. `exact` is false if
         some of them are known as numbers only. Raises OutOfTime.
         """
+        self.check_time()
         whole = line.of(value)
         if whole is not None and canonical(self.frame, self.frame.target, whole, value, line):
             return Proof(CANONICAL)
@@ -115,12 +118,20 @@ class Prover:
             self._proven.append((whole, found))
         return found
 
+    def check_time(self) -> None:
+        """Raises OutOfTime after the deadline."""
+        if time.monotonic() > self.deadline:
+            raise OutOfTime
+
     def _by_points(self, known: Loss, value: Expr, line: Line, exact: bool) -> Proof | None:
         for count in COUNTS:
             seen = _Comparison(self.frame.target, value, line, self._sight(known, count), exact)
             if not seen.agrees():
                 return None
             if seen.enough:
+                far = Sight(beyond(self.frame, (self.frame.target, value), seen.met()), self.deadline, self.ctx)
+                if not _Comparison(self.frame.target, value, line, far, exact).agrees():
+                    return None
                 return Proof(SAMPLED, seen.both, seen.holes == 0, seen.open)
             if seen.both * COUNTS[-1] < POINTS * count:
                 return None
@@ -163,6 +174,7 @@ class _Comparison:
         self.agreed, self.deep = (AGREED, DEEP) if exact else (LOOSELY, 0)
         self.both = self.holes = self.open = 0
         self.values: set[Any] = set()
+        self._met: list[Place] = []
         self._lines: dict[int, tuple[Any, Any] | None] = {}
 
     def agrees(self) -> bool:
@@ -175,6 +187,13 @@ class _Comparison:
             if not self._at(place, number):
                 return False
         return True
+
+    def met(self) -> list[Points]:
+        """The points at which both have a value."""
+        places: dict[int, list[int]] = {}
+        for b, k in self._met:
+            places.setdefault(b, []).append(k)
+        return [some(self.sight.batches[b], those) for b, those in places.items()]
 
     @property
     def enough(self) -> bool:
@@ -194,6 +213,7 @@ class _Comparison:
                 break
             if states == (DEFINED, DEFINED) and self._close(place, digits):
                 self.both += 1
+                self._met.append(place)
                 self.values.add(its.value)
                 return True
         if UNKNOWN in states or (states == (DEFINED, DEFINED) and self._lost(place)):

@@ -1,4 +1,4 @@
-"""Target "fpcore": a loss and its derivatives as FPCore 2.0, the benchmark format of floating-point tools (Herbie, ...).
+"""Target "fpcore": a loss and its derivatives as FPCore 2.0, the format of floating-point tools such as Herbie.
 
 The body is the stable form that lossc compiles, `:spec` the formula as it is written, `:pre` what the roles promise.
 The gradient and the second derivative in f are functions of their own. A loss over the classes is written out for a
@@ -127,7 +127,7 @@ def _core(form: _Form, end: str, root: Expr, spec: Expr | None) -> str:
     words = prose(" ".join(loss.doc.split("\n\n")[0].split())) or loss.name
     rows = [
         f"(FPCore {form.name}{end} ({' '.join(form.names.values())})",
-        f" :name {_string(loss.name + end.replace('-', ' ', 1))}",
+        f" :name {_string(loss.name + end.replace('-', ' '))}",
         f" :description {_string(words)}",
         *([f" :cite ({' '.join(cited(loss.source))})"] if cited(loss.source) else []),
         " :precision binary64",
@@ -144,7 +144,7 @@ def _expression(root: Expr, form: _Form, by: int) -> str:
     if not found.bindings:
         return found.results[0]
     pad = "\n" + " " * (by + 7)
-    bound = pad.join(f"({name} {text})" for name, text in found.bindings)
+    bound = pad.join(f"[{name} {text}]" for name, text in found.bindings)
     return f"(let* ({bound})\n{' ' * (by + 2)}{found.results[0]})"
 
 

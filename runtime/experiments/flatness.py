@@ -1,7 +1,7 @@
 """How flat a trained model's surroundings are, in a few numbers: the smaller, the flatter.
 
-The rises are along filter-normalised directions, and so the same for models that differ in the scale of their filters
-only. The curvatures are not (Dinh et al., 2017): they are what SGD meets at these weights.
+The rises are along filter-normalised directions, and so the same for models that differ only in the scale of a layer
+which the next one undoes. The curvatures are not (Dinh et al., 2017): they are what SGD meets at these weights.
 """
 
 from __future__ import annotations

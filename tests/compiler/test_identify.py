@@ -295,7 +295,7 @@ def test_a_loss_without_slopes_is_near_nothing() -> None:
     for text in ("3", "y^2", "sqrt(-1 - y^2 - f^2)", "where(y > f, 1, 2)"):
         identity = of(text)
         assert identity.exact is None and identity.nearest == () and len(identity.notes) == 1
-        assert identity.headline() == "no known loss"
+        assert identity.headline() == "no exact match found"
 
 
 # -- duplicates ------------------------------------------------------------------------------------------------------

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 import torch
@@ -101,6 +103,20 @@ def test_a_landscape_of_a_quadratic_is_the_parabola() -> None:
             )
     expected = 0.25**2 * torch.stack(moves).pow(2).mean()
     assert rise(view, functional.mse_loss, part, towards, 0.25) == pytest.approx(float(expected), rel=1e-10)
+
+
+def test_rises_do_not_know_of_scales_that_cancel() -> None:
+    """A ReLU network with one layer doubled and the next one halved is the same function, with the same rise and another
+    curvature."""
+    part, layers = rows_of(40, 4, classes=3), tiny(4, 6, 3)
+    model = nn.Sequential(layers[0], nn.ReLU(), layers[2])
+    view = view_of(model)
+    factors = {"0.weight": 4.0, "0.bias": 4.0, "2.weight": 0.25, "2.bias": 1.0}
+    scaled = View(model, {k: factors[k] * v for k, v in view.params.items()}, {})
+    rises = [rise(v, functional.cross_entropy, part, [direction(v.params, stream())], 0.5) for v in (view, scaled)]
+    tops = [curvature.top_eigenvalue(functional.cross_entropy, v, part, stream()) for v in (view, scaled)]
+    assert rises[0] == pytest.approx(rises[1], rel=1e-9)
+    assert abs(tops[0] / tops[1] - 1) > 0.5
 
 
 def test_landscapes_of_a_task_are_of_trained_models() -> None:
@@ -467,3 +483,15 @@ def test_times_are_medians_of_blocks_in_turn(monkeypatch: pytest.MonkeyPatch) ->
             next(runtime.timings(losses, **wrong))  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="elementwise"):
         next(runtime.timings({"mse": named("mse")}))
+
+
+# -- documentation ----------------------------------------------------------------------------------------------------
+
+
+def test_python_of_the_page_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    """The Python block of docs/experiments.md, run as it stands (with fewer steps): a scale of a half, as it says."""
+    text = (Path(__file__).resolve().parents[2] / "docs/experiments.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+    exec(compile(block.replace("steps=100", "steps=4"), "docs/experiments.md", "exec"), {})  # noqa: S102
+    first = capsys.readouterr().out.splitlines()[0].split()
+    assert first[0] == "0" and float(first[1]) == pytest.approx(0.5, rel=1e-3)

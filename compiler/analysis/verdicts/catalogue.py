@@ -76,7 +76,8 @@ def _joined(found: Sequence[Verdict], least: bool) -> Verdict:
     if open_ones:
         return open_ones[0]
     reasons = list(dict.fromkeys(v.because for v in found))
-    values = list(dict.fromkeys(v.value for v in found if v.value))
+    values = list(dict.fromkeys(v.value for v in found))
+    values = values if all(values) else []  # a constant of one case is none of the loss
     return proved("; ".join(reasons), _value(values, least))
 
 
@@ -157,8 +158,10 @@ PROPERTIES: tuple[Property, ...] = (
     Property("monotone", "L never rises, or never falls, in f", SHAPE, _pointwise, lambda b: b.all(valleys.monotone)),
     Property("bounded-below", "L(y, .) has a lower bound for every y", SIZE, _any,
              lambda b: b.either(bounds.bounded_below, row_rules.bounded_below, least=True)),
-    Property("nonnegative", "L >= 0", SIZE, _any, lambda b: sums.nonnegative(b, lambda: b.either(bounds.nonnegative, row_rules.nonnegative))),
-    Property("lipschitz", "L is continuous, with a bounded slope", SIZE, _any, lambda b: b.either(size.lipschitz, row_rules.lipschitz)),
+    Property("nonnegative", "L >= 0", SIZE, _any,
+             lambda b: sums.nonnegative(b, lambda: b.either(bounds.nonnegative, row_rules.nonnegative))),
+    Property("lipschitz", "L is continuous, with a bounded slope", SIZE, _any,
+             lambda b: b.either(size.lipschitz, row_rules.lipschitz)),
     Property("smooth", "the slope is continuous, with a bounded derivative", SIZE, _pointwise,
              lambda b: b.all(size.smooth)),
     Property("robust", "the slope stays bounded far from the target", SIZE, _real_line, lambda b: b.all(size.robust)),
@@ -185,9 +188,11 @@ PROPERTIES: tuple[Property, ...] = (
     Property("calibrated", "the sign of the best score is that of the likelier class", STATISTICS, _signs,
              lambda b: proper.calibrated(b.subject, b.studies, b.rows)),
     Property("distance", "L is a function of y - f", FORM, _both_real, lambda b: form.distance(b.subject, b.written)),
-    Property("margin", "L is a function of y*f", FORM, lambda s: s.kind == MARGIN, lambda b: form.margin(b.subject, b.written)),
+    Property("margin", "L is a function of y*f", FORM, lambda s: s.kind == MARGIN,
+             lambda b: form.margin(b.subject, b.written)),
     Property("symmetric", "L(y, f) = L(f, y)", FORM, _one_kind, lambda b: form.symmetric(b.subject, b.studies[0])),
-    Property("homogeneous", "L(t*y, t*f) = t^k L(y, f)", FORM, _one_kind, lambda b: form.homogeneous(b.subject, b.studies[0])),
+    Property("homogeneous", "L(t*y, t*f) = t^k L(y, f)", FORM, _one_kind,
+             lambda b: form.homogeneous(b.subject, b.studies[0])),
     Property("finite-value", "as written, the value is finite on the box", FLOATS, _any, lambda b: b.floats.value()),
     Property("finite-gradient", "the gradient itself is finite on the box", FLOATS, _any,
              lambda b: b.floats.gradient_value(1)),

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from lossc.compiler.analysis.asymptotics import EPSILON, Limit, limit
-from lossc.compiler.analysis.numbers import contradicts
 from lossc.compiler.analysis.verdicts.clock import left
 from lossc.compiler.analysis.verdicts.pieces import Piece
 from lossc.compiler.analysis.verdicts.settled import settled_value
-from lossc.compiler.analysis.world import Domain, OutOfTime, Split, Unsolved, World, context
+from lossc.compiler.analysis.world import Domain, OutOfTime, Split, Unsolved, World, context, number
 from lossc.compiler.errors import LosscError
 from lossc.compiler.facts import Facts
 from lossc.compiler.interval import INF, TINY, Interval
@@ -52,11 +52,35 @@ def at_end(piece: Piece, root: Expr, side: int) -> End:
     world = World(Domain({}, _EndFacts(piece.loss), None, {}, time.monotonic() + min(SECONDS, left())))
     try:
         found = limit(canonical_expr(moved, world.domain.facts), world)
-        if contradicts(found, moved, {}, 2):
+        if contradicted(found, moved, {}):
             return End(False, words=words)
     except (Split, Unsolved, OutOfTime, LosscError):
         return End(False, words=words)
     return _end(found, words)
+
+
+def contradicted(found: Limit, root: Expr, values: Mapping[Expr, Any]) -> bool:
+    """Whether numbers speak against a limit: whether they do not come closer to it as ε gets smaller."""
+    ctx = context()
+    first, last = (_at_epsilon(root, values, power) for power in _STEPS)
+    if found.kind == "infinite":
+        return not (last * found.sign > 0 and (ctx.isinf(last) or abs(last) > abs(first)))
+    if found.kind != "finite" or not (ctx.isfinite(first) and ctx.isfinite(last)):
+        return True
+    target = number(found.value, values, 2, ctx)
+    far, near = abs(first - target), abs(last - target)
+    return not (near < far or near <= ctx.mpf(10) ** -20 * max(1, abs(target)))
+
+
+_STEPS = (12, 40)
+
+
+def _at_epsilon(root: Expr, values: Mapping[Expr, Any], power: int) -> Any:
+    """The value where ε is about 10^-power (and 1/ε no whole number, of which exp is slow)."""
+    ctx = context()
+    digits = 2 * power + 60
+    with ctx.workdps(digits):
+        return number(root, {**values, EPSILON: ctx.mpf(10) ** -power / ctx.sqrt(2)}, 2, ctx, digits)
 
 
 def _place(piece: Piece, side: int) -> tuple[Expr, str]:

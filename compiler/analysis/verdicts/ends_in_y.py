@@ -6,9 +6,8 @@ import time
 from collections.abc import Iterator
 
 from lossc.compiler.analysis.asymptotics import EPSILON, Limit, limit
-from lossc.compiler.analysis.numbers import contradicts
 from lossc.compiler.analysis.verdicts.clock import left
-from lossc.compiler.analysis.verdicts.ends import SECONDS
+from lossc.compiler.analysis.verdicts.ends import SECONDS, contradicted
 from lossc.compiler.analysis.verdicts.subject import Case
 from lossc.compiler.analysis.world import Domain, OutOfTime, Split, Unsolved, World
 from lossc.compiler.errors import LosscError
@@ -19,7 +18,7 @@ from lossc.compiler.passes.canonicalize import canonical_expr
 from lossc.compiler.roles import ROLES
 
 TARGET = param("?y")
-_CHECKED = (0.3, 1.0, 7.0, -0.3, -1.0, -7.0)
+_CHECKED = (0.3, 7.0, -0.3, -7.0)
 """Targets at which a limit is compared with numbers, where the role allows them."""
 
 
@@ -40,9 +39,9 @@ class _Sure(World):
 
 
 def limits(case: Case, root: Expr, side: int) -> Iterator[tuple[Limit, int | None]]:
-    """The limits at an end of f for all targets (those of several kinds apart), with their signs; ends where one fails.
+    """The limits at an end of f for all targets (those of several kinds apart), with their signs.
 
-    The sign of a finite limit is None where it depends on the target.
+    It ends where one is not known. The sign of a finite limit is None where it depends on the target.
     """
     for target, where in _targets(case):
         moved = substitute(root, {F: _place(case.domain[F], side), Y: target})
@@ -51,7 +50,7 @@ def limits(case: Case, root: Expr, side: int) -> Iterator[tuple[Limit, int | Non
         world = _Sure(Domain(roles, facts, None, {}, time.monotonic() + min(SECONDS, left())))
         try:
             found = limit(canonical_expr(moved, facts), world)
-            if any(contradicts(found, moved, {TARGET: y}, 2) for y in _CHECKED if where.lo < y < where.hi):
+            if any(contradicted(found, moved, {TARGET: y}) for y in _CHECKED if where.lo < y < where.hi):
                 yield Limit("unknown"), None
                 return
             yield found, found.sign if found.kind == "infinite" else world.sign_if_known(found.value)
@@ -77,15 +76,17 @@ def _place(domain: Interval, side: int) -> Expr:
 
 
 def bounded_ends(case: Case, convex: bool) -> bool:
-    """Whether for every y a continuous L is bounded below at both ends of f; a convex one is where it rises outwards."""
+    """Whether for every y a continuous L is bounded below at both ends of f; a convex one is if it rises there."""
     return all(_bounded_end(case, side, convex) for side in (-1, 1))
 
 
 def _bounded_end(case: Case, side: int, convex: bool) -> bool:
     if convex and all(sign == side for _, sign in limits(case, case.slope, side)):
         return True
-    return all(found.kind == "finite" or found.kind == "infinite" and found.sign > 0
-               for found, _ in limits(case, case.body, side))  # fmt: skip
+    return all(
+        found.kind == "finite" or (found.kind == "infinite" and found.sign > 0)
+        for found, _ in limits(case, case.body, side)
+    )
 
 
 def tends_to_zero(case: Case, root: Expr) -> bool:

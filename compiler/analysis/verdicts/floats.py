@@ -108,9 +108,7 @@ class Floats:
     def _autograd_gradient(self) -> Verdict:
         if self._is_safe(self.body, with_partials=True):
             return proved("every local derivative is finite, by intervals")
-        return self._search(GRADIENT) or unknown(
-            "intervals do not bound every local derivative; no failure was found"
-        )
+        return self._search(GRADIENT) or unknown("intervals do not bound every local derivative; no failure was found")
 
     @cached_property
     def _autograd_hessian(self) -> Verdict:
@@ -118,7 +116,9 @@ class Floats:
             return proved("every local derivative of the gradient is finite, by intervals")
         if self._too_large(self.gradient) or self._too_large(self.hessian):
             return unknown("the graph of the gradient is too large")
-        return self._search(HESSIAN) or unknown("intervals do not bound the graph of the gradient; no failure was found")
+        return self._search(HESSIAN) or unknown(
+            "intervals do not bound the graph of the gradient; no failure was found"
+        )
 
     @staticmethod
     def _too_large(root: Expr) -> bool:
@@ -276,7 +276,8 @@ class Floats:
         box, leaves, weights = self.subject.box[F], self.subject.row_leaves, self.subject.row_weights
         if self.subject.loss.f == "prob":
             shares = [(1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.5, 0.5, 0.0), (0.0, 0.5, 0.5), (1 / 3,) * 3]
-            rows = [tuple(s / w for s, w in zip(r, weights, strict=False)) for r in shares if len(weights) == 3 or not r[2]]
+            fitting = [r[: len(weights)] for r in shares if not any(r[len(weights) :])]
+            rows = [tuple(s / w for s, w in zip(r, weights, strict=True)) for r in fitting]
         else:
             ends = [v for v in (box.lo, box.hi, 0.0, 0.5) if box.lo <= v <= box.hi]
             rows = list(itertools.product(ends, repeat=len(leaves)))

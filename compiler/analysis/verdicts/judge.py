@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from lossc.compiler.analysis.verdicts.catalogue import BY_NAME, PROPERTIES, Bench
-from lossc.compiler.analysis.verdicts.roots import Unclear
-from lossc.compiler.analysis.world import Unsolved
 from lossc.compiler.analysis.verdicts.clock import Out, limited, tick
+from lossc.compiler.analysis.verdicts.roots import Unclear
 from lossc.compiler.analysis.verdicts.subject import Subject
 from lossc.compiler.analysis.verdicts.verdict import REFUTED, Verdict, unknown
+from lossc.compiler.analysis.world import Unsolved
 from lossc.compiler.errors import LosscError, UsageError
 from lossc.compiler.formats import FORMATS
 from lossc.compiler.loss import Loss

@@ -49,8 +49,6 @@ def _raw(here: Expr) -> Iterator[Expr]:
         yield from _SIDES[here.op][0](here.args)
     elif record.gives == ops.BOOL_KIND:
         yield here.args[0] - here.args[1]
-    elif here.op == "atan2":
-        yield here.args[0]
     elif here.op == "tan":
         yield call("cos", here.args[0])
 
@@ -100,6 +98,16 @@ def _clamped(args: Sequence[Expr], signs: Sequence[int]) -> Expr:
     return args[1] if signs[2] <= 0 else args[2]
 
 
+def _angle(args: Sequence[Expr], signs: Sequence[int]) -> Expr:
+    """atan2(y, x), from the signs of y and x: the side of the cut along negative x is that of y."""
+    y, x = args
+    half = signs[0] * call("pi")
+    if signs[1] == 0:
+        return half / 2 if signs[0] else NOWHERE
+    turn = (call("pi") if signs[0] == 0 else half) if signs[1] < 0 else ZERO
+    return call("atan", y / x) + turn
+
+
 def _own(args: Sequence[Expr]) -> list[Expr]:
     return [args[0]]
 
@@ -124,6 +132,7 @@ _SIDES: dict[str, tuple[_Levers, _Choice]] = {
     "clamp": (lambda a: [a[0] - a[1], a[0] - a[2], a[1] - a[2]], _clamped),
     "plog": (_own, lambda a, s: call("log", _shifted(a[0], s[0]))),
     "psqrt": (_own, lambda a, s: call("sqrt", _shifted(a[0], s[0]))),
+    "atan2": (lambda a: [a[0], a[1]], _angle),
     "clog": (_to_epsilon, lambda a, s: call("log", _floored(a[0], s))),
     "csqrt": (_to_epsilon, lambda a, s: call("sqrt", _floored(a[0], s))),
 }

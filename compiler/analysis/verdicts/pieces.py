@@ -1,7 +1,7 @@
 """A function of one variable as analytic pieces between the points where an operator bends, jumps or ends.
 
-Every such point is a zero of a lever (`levers`). The zeros are isolated with intervals, so that none is missed: those of
-the inner levers first, so that on what is left between them an outer lever is analytic, too.
+Every such point is a zero of a lever (`levers`). The zeros are isolated with intervals, so that none is missed: those
+of the inner levers first, so that on what is left between them an outer lever is analytic, too.
 """
 
 from __future__ import annotations
@@ -136,7 +136,7 @@ class _Cutter:
             return [_signed(span, k, None)]
         found = [b for b in zeros(here, box, facts, self.inside) if self._within(b)]
         for b in found:
-            if settled(lambda digits, b=b: value_at(here, {F: b.to(digits)}, digits)) == 0:
+            if _settled_at(here, b) == 0:
                 b.zeros.add(k)
         return [_signed(part, k, self._sign(here, part)) for part in self._parted(span, found)]
 
@@ -208,6 +208,10 @@ def pieces(
 
 def _signed(span: _Span, k: Expr, sign: int | None) -> _Span:
     return _Span(span.left, span.right, {**span.signs, k: sign})
+
+
+def _settled_at(root: Expr, b: Break) -> Any:
+    return settled(lambda digits: value_at(root, {F: b.to(digits)}, digits))
 
 
 def _rounded(b: Break, towards: float) -> float:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from lossc.compiler.analysis.rational import Tidier
 from lossc.compiler.analysis.verdicts.pieces import Unclear
@@ -153,14 +154,15 @@ def _row_lies(subject: Subject, rows: Rows) -> Iterator[Witness]:
         return
     for p, q in itertools.product(_TRUTHS, _LIES):
         truth, lie = _over(subject, p), _over(subject, q)
-        points, values, weights = [], [], []
+        points, weights = [], []
         for row, sense in ((truth, 1), (lie, -1)):
             for k, chance in enumerate(truth):
-                f = _turned(k, row, subject)
-                points.append({"y": subject.row_targets, "f": f})
-                values.append(rows.true_of(f))
+                points.append({"y": subject.row_targets, "f": _turned(k, row, subject)})
                 weights.append(sense * chance)
-        yield Witness(tuple(points), VALUE, tuple(values), "sum is positive", weights=tuple(weights))
+        none = (0.0,) * len(points)
+        witness = Witness(tuple(points), VALUE, none, "sum is positive", weights=tuple(weights))
+        if rows.written.shows(witness):  # only then is it computed with many digits
+            yield replace(witness, values=tuple(rows.true_of(p["f"]) for p in points))
 
 
 def _turned(k: int, row: Sequence[float], subject: Subject) -> tuple[float, ...]:
@@ -179,16 +181,16 @@ def _label_lies(subject: Subject) -> Iterator[Witness]:
 
 
 def _soft_lies(subject: Subject) -> Iterator[Witness]:
-    """Terms of three classes: all others have no probability, in truth and in the lie."""
-    if subject.loss.f != "prob" or subject.classes != 3:
+    """The terms of a row, each as often as there are classes like it."""
+    if subject.loss.f != "prob":
         return
-    body = subject.cases[0].body
+    body, times = subject.cases[0].body, [float(w) for w in subject.row_weights]
     for p, q in itertools.product(_TRUTHS, _LIES):
-        values = tuple(true(body, {Y: y, F: f}) for row in (p, q) for y, f in zip(p, row, strict=True))
-        points: tuple[dict[str, Entry], ...] = tuple(
-            {"y": y, "f": f} for row in (p, q) for y, f in zip(p, row, strict=True)
-        )
-        yield Witness(points, VALUE, values, "sum is positive", weights=(1.0,) * 3 + (-1.0,) * 3)
+        truth, lie = ([v / w for v, w in zip(row, times, strict=True)] for row in (p, q))
+        pairs = [(y, f) for row in (truth, lie) for y, f in zip(truth, row, strict=True)]
+        points: tuple[dict[str, Entry], ...] = tuple({"y": y, "f": f} for y, f in pairs)
+        values = tuple(true(body, {Y: y, F: f}) for y, f in pairs)
+        yield Witness(points, VALUE, values, "sum is positive", weights=(*times, *(-w for w in times)))
 
 
 # -- the better class -------------------------------------------------------------------------------------------------
@@ -255,16 +257,16 @@ def _misled(subject: Subject, studies: Sequence[Study]) -> Verdict | None:
         wrong = min((_risk(risk, -sense * f), -sense * f) for f in _SCORES)
         if not wrong[0] < right[0] - 1e-6:
             continue
-        margin = canonical_expr(substitute(risk, {F: sense * F}) - const(wrong[0]) - const("1e-9"), studies[0].case.facts)
-        if positive(Ranges(margin), {F: POSITIVE}).status != "proved":
+        excess = substitute(risk, {F: sense * F}) - const(wrong[0]) - const("1e-9")
+        if positive(Ranges(canonical_expr(excess, Facts(subject.loss))), {F: POSITIVE}).status != "proved":
             continue
         weight = float(chance.number)
         points: tuple[dict[str, Entry], ...] = tuple({"y": y, "f": f} for f in (right[1], wrong[1]) for y in (1.0, low))
         values = tuple(true(b, {F: f}) for f in (right[1], wrong[1]) for b in (one, other))
         witness = Witness(points, VALUE, values, "sum is positive", weights=(weight, 1 - weight, -weight, weight - 1))
         sign = "positive" if sense > 0 else "negative"
-        because = f"with a probability of {weight:g} of the label, f = {wrong[1]:g} beats every {sign} score, by intervals"
-        found = studies[0].refuted(because, [witness])
+        because = f"with a probability of {weight:g} of the label, f = {wrong[1]:g} beats every {sign} score"
+        found = studies[0].refuted(f"{because}, by intervals", [witness])
         if found is not None:
             return found
     return None

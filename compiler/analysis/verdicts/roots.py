@@ -214,7 +214,7 @@ def _rational(k: Expr, x: Any, facts: Facts) -> Fraction | None:
     written = Fraction(str(ctx.nstr(x, 50)))
     for most in (1, 1000, 10**6):
         near = written.limit_denominator(most)
-        if not is_writable(near) or abs(near - written) > Fraction(1, 10**20) * max(1, abs(written)):
+        if not is_writable(near) or abs(near - written) > Fraction(1, 10**20) * max(Fraction(1), abs(written)):
             continue
         there = canonical_expr(substitute(k, {F: const(near)}), facts)
         if there is ZERO or (there.op != CONST and settled_value(k, {F: near}) == 0):

@@ -12,7 +12,6 @@ from lossc.compiler.analysis.verdicts.curvature import CONSTANT
 from lossc.compiler.analysis.verdicts.levers import levers
 from lossc.compiler.analysis.verdicts.row_forms import least_value
 from lossc.compiler.analysis.verdicts.rows import Rows
-from lossc.compiler.analysis.verdicts.study import hidden
 from lossc.compiler.analysis.verdicts.verdict import GRADIENT, VALUE, Verdict, Witness, proved, refuted, unknown
 from lossc.compiler.analysis.world import context
 from lossc.compiler.errors import LosscError
@@ -132,7 +131,8 @@ def bounded_below(rows: Rows) -> Verdict:
     low = _low(rows)
     if low > -INF and all(r.total for r in rows.value):
         return proved("by intervals", f"{low:.6g}")
-    return _first(rows, "it falls without end", _falling(rows)) or unknown("neither intervals nor the form give a bound")
+    found = _first(rows, "it falls without end", _falling(rows))
+    return found or unknown("neither intervals nor the form give a bound")
 
 
 def _falling(rows: Rows) -> Iterator[Witness]:
@@ -169,21 +169,29 @@ def lipschitz(rows: Rows) -> Verdict:
             return proved("every entry of the gradient is bounded, by intervals", f"{top:.4g}")
         if _steps_are_bounded(rows):
             return proved("sums and maxima of functions with bounded slopes")
-        return _first(rows, f"an entry of the gradient is beyond {BIG:g}", _steep(rows)) or unknown("no bound was found")
+        found = _first(rows, f"an entry of the gradient is beyond {BIG:g}", _steep(rows))
+        return found or unknown("no bound was found")
     except LosscError as problem:
         return unknown(str(problem))
 
 
 def _steep(rows: Rows) -> Iterator[Witness]:
-    size = len(rows.subject.row_leaves)
-    extremes = [(1e-9, 0.5, 0.5 - 1e-9)] if rows.loss.f == "prob" else [(1e9, 0.0, 0.0), (-1e9, 0.0, 0.0), (1e9, -1e9, 0.0)]
-    shared = [tuple(v / w for v, w in zip(r[:size], rows.subject.row_weights, strict=True)) for r in extremes]
+    weights = rows.subject.row_weights
+    if rows.loss.f == "prob":
+        shared = [tuple(v / w for v, w in zip(_shares((1e-9, 0.5, 0.5 - 1e-9), weights), weights, strict=True))]
+    else:
+        shared = [r[: len(weights)] for r in ((1e9, 0.0, 0.0), (-1e9, 0.0, 0.0), (1e9, -1e9, 0.0))]
     for entry, slope in enumerate(rows.row_slopes):
         usual = max((abs(v) for row in rows.draws[:20] if math.isfinite(v := rows.true(row, slope))), default=0.0)
         for row in [*rows.draws, *shared]:
             value = rows.true(row, slope)
             if math.isfinite(value) and abs(value) > BIG * (1 + usual):
                 yield Witness((rows.here(row),), GRADIENT, (value,), "beyond", BIG, entry=entry)
+
+
+def _shares(three: tuple[float, float, float], weights: tuple[int, ...]) -> tuple[float, ...]:
+    """Probabilities of the groups of a row; of two classes, the second one has all the rest."""
+    return three if len(weights) == 3 else (three[0], 1 - three[0])
 
 
 _TAME = frozenset({"add", "sub", "neg", "sum_c", "mean_c", "max_c", "max", "min", "relu", "abs", "logsumexp_c",
@@ -260,10 +268,11 @@ def minimum_at_target(rows: Rows) -> Verdict:
         return proved("it falls as the target's prediction rises and as the others fall")
     if rows.shape.curvature == CONSTANT:
         return proved("it does not depend on f")
-    size = len(rows.subject.row_leaves)
-    sure = (1 - 2e-6, 1e-6, 1e-6) if rows.loss.f == "prob" else (60.0, -60.0, -60.0)
-    certain = tuple(v / w for v, w in zip(sure[:size], rows.subject.row_weights, strict=True)) if rows.loss.f == "prob" else (
-        sure[:size])  # fmt: skip
+    weights = rows.subject.row_weights
+    certain: tuple[float, ...] = (60.0, -60.0, -60.0)[: len(weights)]
+    if rows.loss.f == "prob":
+        sure = _shares((1 - 2e-6, 1e-6, 1e-6), weights)
+        certain = tuple(v / w for v, w in zip(sure, weights, strict=True))
 
     def better() -> Iterator[Witness]:
         best = rows.true(certain)

@@ -15,7 +15,7 @@ from lossc.compiler.ops import call
 
 
 def spread(loss: Loss, leaves: Mapping[Expr, Sequence[Expr]], weights: Sequence[int]) -> Expr:
-    """The loss of one row, y and f of which are given for each group of classes; `weights` are the sizes of the groups."""
+    """The loss of one row: y and f are given for each group of classes, `weights` are the sizes of the groups."""
     done: dict[Expr, Sequence[Expr]] = {}
     for here in postorder(loss.body):
         if here in leaves:

@@ -21,6 +21,7 @@ from lossc.compiler.ir import Expr, F, Y, postorder
 from lossc.compiler.passes.differentiate import derivative
 
 DRAWS = 120
+_SPECIAL = ((0.0,) * 3, (1.0, 0.0, 0.0), (-1.0, 1.0, 0.0), (9.0, -3.0, 2.0), (-20.0, 5.0, 5.0), (20.0, -5.0, -5.0))
 
 
 class Rows:
@@ -79,14 +80,13 @@ class Rows:
         rng = random.Random(7)
         size = len(self.subject.row_leaves)
         if self.loss.f == "prob":
-            out = [row for row in _special_shares(self.subject.row_weights)]
+            out = list(_special_shares(self.subject.row_weights))
             while len(out) < DRAWS:
                 shares = [rng.expovariate(1) for _ in range(size)]
                 total = sum(s for s in shares)
                 out.append(tuple(s / total / w for s, w in zip(shares, self.subject.row_weights, strict=True)))
             return [r for r in out if min(r) > 1e-9 and max(r) < 1]
-        special = [(0.0,) * 3, (1.0, 0.0, 0.0), (-1.0, 1.0, 0.0), (9.0, -3.0, 2.0), (-20.0, 5.0, 5.0), (20.0, -5.0, -5.0)]
-        out = [row[:size] for row in special]
+        out = [row[:size] for row in _SPECIAL]
         while len(out) < DRAWS:
             scale = 10 ** rng.uniform(-1, 1.5)
             out.append(tuple(rng.uniform(-scale, scale) for _ in range(size)))

@@ -32,9 +32,9 @@ def value_at(root: Expr, env: Mapping[Expr, Any], digits: int) -> Any:
 
 
 def settled(at_digits: Callable[[int], Any]) -> Any:
-    """What numbers settle on as digits are added: 0 if they shrink with the digits; NaN if they do neither, or are none.
+    """What numbers settle on as digits are added: 0 if they shrink with the digits; NaN if they do neither.
 
-    `at_digits` computes the number to that many digits. An infinity is returned as it is.
+    `at_digits` computes the number to that many digits. What is not finite is returned as it is.
     """
     ctx = context()
     last: Any = None

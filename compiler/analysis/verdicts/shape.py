@@ -81,7 +81,7 @@ def _flat(study: Study) -> str:
 
 
 def _bumps(study: Study, piece: Piece, sign: Sign) -> Iterator[Witness | None]:
-    """Three points of the piece whose middle one lies above the chord; points where the second derivative is negative."""
+    """Three points of the piece whose middle one lies above the chord; or points with a negative second derivative."""
     by_room = sorted(sign.downs, key=lambda x: (abs(x) > 1e4, -min(x - piece.box.lo, piece.box.hi - x)))
     for x in by_room[:6]:
         room = min(x - piece.box.lo, piece.box.hi - x, max(1.0, abs(x)) * 0.5)
@@ -162,7 +162,7 @@ def _not_convex(base: Verdict) -> Verdict:
 
 
 def _bent_for_every_target(study: Study) -> bool:
-    """For y free: L'' > 0 somewhere for every y, which intervals show on a band of f, or a number if y does not enter."""
+    """For y free: L'' > 0 somewhere for every y: by intervals on a band of f, or a number if y does not enter."""
     curve, domain = study.case.curve, study.case.domain
     middle = Interval(max(domain[F].lo, 0.25), min(domain[F].hi, 0.5))
     if study.case.ranges(curve)({**domain, F: middle}).lo > 0:

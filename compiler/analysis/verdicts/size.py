@@ -101,8 +101,8 @@ def _by_limits(study: Study, order: int, quantity: str, word: str) -> Verdict:
     for piece, side in ((first, -1), (last, 1)):
         end = at_end(piece, piece.order(order), side)
         if not end.known:
-            return _explodes(study, [first, last], order, quantity, f"{word} is beyond {BIG:g} as {end.words}") or unknown(
-                f"whether {word} is bounded as {end.words} is open")  # fmt: skip
+            found = _explodes(study, [first, last], order, quantity, f"{word} is beyond {BIG:g} as {end.words}")
+            return found or unknown(f"whether {word} is bounded as {end.words} is open")
         if not end.finite:
             explosions.append((piece, end.words))
     for before, after, j in study.jumps(order):
@@ -201,8 +201,8 @@ def redescending(study: Study) -> Verdict:
             limit = min(abs(end.value) / 2, 1.0)
             because = f"L' -> {end.value:.4g} as {end.words}{study.case.clause}"
             places = _outwards(piece, side)
-            found = study.refuted(because, (study.by_slope(x, piece.slope, GRADIENT, "beyond", limit) for x in places))
-            return found or hidden(because)
+            far = (study.by_slope(x, piece.slope, GRADIENT, "beyond", limit) for x in places)
+            return study.refuted(because, far) or hidden(because)
     return proved("L' -> 0 at both ends")
 
 
@@ -242,5 +242,6 @@ def _nowhere_flat(study: Study) -> bool:
     r = study.case.ranges(study.case.curve)(band)
     if r.nonzero and r.total:
         return True
-    slope = study.case.ranges(study.case.slope)(band)
-    return (slope.nonzero and slope.total) or (not uses(study.case.slope, Y) and true(study.case.slope, {F: 0.4142}) != 0)
+    slope = study.case.slope
+    r = study.case.ranges(slope)(band)
+    return (r.nonzero and r.total) or (not uses(slope, Y) and true(slope, {F: 0.4142}) != 0)

@@ -73,7 +73,8 @@ def _joined(study: Study, order: int, words: str) -> Verdict:
         if j.none:
             continue
         if j.same is False:
-            because = f"{_WORDS[order]} {'jumps' if j.finite else 'is unbounded'} at f = {before.right}{study.case.clause}"
+            kind = "jumps" if j.finite else "is unbounded"
+            because = f"{_WORDS[order]} {kind} at f = {before.right}{study.case.clause}"
             found = study.refuted(because, _sides(study, before, after, j, order), str(before.right),
                                   _culprit(study), _REPAIRS[order])  # fmt: skip
             if found is not None:

@@ -172,9 +172,8 @@ class Subject:
         body = self.loss.body
         if self.kind == ROW:
             return ()
-        if self.kind == REGRESSION:
-            if self.distance is not None:
-                return (Case(self.distance, self.loss, "", 0.0, True),)
+        if self.kind == REGRESSION and self.distance is not None:
+            return (Case(self.distance, self.loss, "", 0.0, True),)
         if self.kind in (REGRESSION, SOFT):
             free = Case(canonical_expr(body, Facts(self.loss)), self.loss)
             ends = (self._fixed(0, "for y = 0"), self._fixed(1, "for y = 1")) if self.loss.y == "prob" else ()

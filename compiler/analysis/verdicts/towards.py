@@ -9,7 +9,17 @@ from lossc.compiler.analysis.verdicts.bounds import lowest
 from lossc.compiler.analysis.verdicts.pieces import Piece
 from lossc.compiler.analysis.verdicts.settled import settled_value
 from lossc.compiler.analysis.verdicts.shape import by_slices, guarded
-from lossc.compiler.analysis.verdicts.signs import MINUS, MINUS_ZERO, NIL, PLUS, PLUS_ZERO, samples, sign_free, true, wedge
+from lossc.compiler.analysis.verdicts.signs import (
+    MINUS,
+    MINUS_ZERO,
+    NIL,
+    PLUS,
+    PLUS_ZERO,
+    samples,
+    sign_free,
+    true,
+    wedge,
+)
 from lossc.compiler.analysis.verdicts.study import Study, comparable, hidden
 from lossc.compiler.analysis.verdicts.verdict import GRADIENT, VALUE, Verdict, Witness, proved, unknown
 from lossc.compiler.ir import Expr, F, Y, const
@@ -121,7 +131,8 @@ def _against_certainty(study: Study) -> Verdict:
     last = xs[-1]
 
     def candidates() -> Iterator[Witness]:
-        for x, v in sorted(zip(xs[:-1], values[:-1], strict=True), key=lambda p: p[1] if math.isfinite(p[1]) else math.inf):
+        known = [(v, x) for x, v in zip(xs[:-1], values[:-1], strict=True) if math.isfinite(v)]
+        for v, x in sorted(known):
             yield Witness(study.points((x, last)), VALUE, (v, values[-1]), "smaller than")
 
     found = study.refuted(f"L is smaller elsewhere than at f = {last:.6g}{study.case.clause}", candidates())

@@ -49,7 +49,10 @@ class Written:
         if isinstance(first[name], tuple):
             return self._values_of_rows(witness, name, scores) if witness.quantity == VALUE else (
                 self._slopes_of_rows(witness, name, scores))  # fmt: skip
-        columns = {Y: tuple(_number(p["y"]) for p in witness.points), F: tuple(_number(p[name]) for p in witness.points)}
+        columns = {
+            Y: tuple(_number(p["y"]) for p in witness.points),
+            F: tuple(_number(p[name]) for p in witness.points),
+        }
         return self._evaluated(self._root(witness.quantity, F, scores), columns)
 
     def _values_of_rows(self, witness: Witness, name: str, scores: bool) -> list[float]:

@@ -12,7 +12,7 @@ from importlib import import_module
 
 from lossc.compiler.ops.record import OpRecord
 
-TABLES = ("numpy", "c", "jax", "onnx", "onnx_double", "julia", "fpcore", "sympy")
+TABLES = ("numpy", "c", "jax", "onnx", "onnx_double", "keras", "tensorflow", "julia", "fpcore", "sympy")
 """The files of this folder. Each has `KEY`, the key of `OpRecord.lower`, and `FORMS`; a form goes before one that the
 record itself has for the key."""
 
