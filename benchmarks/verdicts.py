@@ -5,8 +5,8 @@
     python -m benchmarks.verdicts --points 2000 --only huber,ace
 
 The attack knows nothing of how verdicts are reached: it computes the formula as written in float64 (NumPy) and tests
-what the property says, by its definition, at random and special points. What looks like a violation is computed again with
-60 digits by mpmath, and counts if it stands. Refutations are replayed in torch.
+what the property says, by its definition, at random and special points. What looks like a violation is computed
+again with 60 digits by mpmath, and counts if it stands. Refutations are replayed in torch.
 """
 
 from __future__ import annotations
@@ -196,7 +196,7 @@ def _chords(attacked: Attacked, n: int, bound: Callable[[Array, Array, Array, fl
 def _real(
     attacked: Attacked, y: Array, points: tuple[Array, ...], over: Callable[..., mpmath.mpf], said: str
 ) -> Callable[[int], str]:
-    """A confirmation: `over`, of the exact values at some predictions and of their distance, is positive with 60 digits."""
+    """A confirmation: `over`, of exact values at some predictions and of their distance, is positive with 60 digits."""
 
     def confirm(i: int) -> str:
         with mpmath.workdps(60):
@@ -348,9 +348,8 @@ def bounded_below(attacked: Attacked, verdict: Verdict, n: int) -> Iterator[str]
     for y, a, _ in _pairs(attacked, n):
         values = attacked.values(y, a)
         low = mpmath.mpf(bound) - abs(bound) / 10**5
-        yield from _violations(
-            bound - values, 0 * values, _real(attacked, y, (a,), lambda v, d: low - v, f"below {bound}")
-        )
+        confirm = _real(attacked, y, (a,), lambda v, d, low=low: low - v, f"below {bound}")
+        yield from _violations(bound - values, 0 * values, confirm)
 
 
 def nonnegative(attacked: Attacked, verdict: Verdict, n: int) -> Iterator[str]:
@@ -411,11 +410,10 @@ def _derivative_jumps(order: int) -> Claim:
                     }
                     if not all(map(mpmath.isfinite, v.values())):
                         break
-                    if order == 1:
-                        gaps.append(abs((v[1] - v[0]) - (v[0] - v[-1])) / h)
-                    else:
+                    right, left = v[1] - v[0], v[0] - v[-1]
+                    if order == 2:
                         right, left = v[3] - 2 * v[2] + v[1], v[-1] - 2 * v[-2] + v[-3]
-                        gaps.append(abs(right - left) / h**2)
+                    gaps.append(abs(right - left) / (h**order + abs(right) + abs(left)))
             if len(gaps) == 2 and gaps[1] > 1e-2 * gaps[0] and gaps[1] > 1e-7:
                 yield f"order {order} jumps at f = {at}, y = {target}: {mpmath.nstr(gaps[1], 5)}"
                 return
@@ -557,7 +555,8 @@ def proper(attacked: Attacked, verdict: Verdict, n: int) -> Iterator[str]:
         p, q = (rng.dirichlet(np.full(classes, 0.8), n // 10).clip(1e-6, 1) for _ in "pq")
         p, q = p / p.sum(axis=1, keepdims=True), q / q.sum(axis=1, keepdims=True)
         risks = [_expected(attacked, p, v) for v in (p, q)]
-        yield from _violations(risks[0] - risks[1], abs(risks[0]) + 1e-9, lambda i: f"p = {p[i]}: {q[i]} is better")
+        said = [f"p = {a}: {b} is better" for a, b in zip(p, q, strict=True)]
+        yield from _violations(risks[0] - risks[1], abs(risks[0]) + 1e-9, said.__getitem__)
 
 
 def _expected(attacked: Attacked, p: Array, q: Array) -> Array:
@@ -629,8 +628,9 @@ def _shift(attacked: Attacked, y: Array, f: Array) -> tuple[Array, Array]:
 
 
 ATTACKS: dict[str, Claim] = {
-    "convex": convex, "strictly-convex": strictly_convex, "strongly-convex": strongly_convex, "quasi-convex": quasiconvex,
-    "monotone": monotone, "bounded-below": bounded_below, "nonnegative": nonnegative, "lipschitz": lipschitz,
+    "convex": convex, "strictly-convex": strictly_convex, "strongly-convex": strongly_convex,
+    "quasi-convex": quasiconvex, "monotone": monotone, "bounded-below": bounded_below, "nonnegative": nonnegative,
+    "lipschitz": lipschitz,
     "smooth": smooth, "robust": robust, "redescending": redescending, "no-dead-zone": no_dead_zone,
     "continuous": continuous, "C1": _derivative_jumps(1), "C2": _derivative_jumps(2), "gradient-sign": towards,
     "minimum-at-target": minimum_at_target, "mean-consistent": mean_consistent, "median-consistent": median_consistent,
@@ -638,7 +638,7 @@ ATTACKS: dict[str, Claim] = {
     "distance": _same(_shift, lambda v: 1.0, "moves with a shift"),
     "margin": _same(lambda a, y, f: (-y, -f), lambda v: 1.0, "changes with both signs"),
     "symmetric": _same(lambda a, y, f: (f, y), lambda v: 1.0, "changes when exchanged"),
-    "homogeneous": _same(lambda a, y, f: (2 * y, 2 * f), lambda v: 2.0 ** float(_fraction(v.value)), "of another degree"),
+    "homogeneous": _same(lambda a, y, f: (2 * y, 2 * f), lambda v: 2.0 ** _fraction(v.value), "of another degree"),
 }  # fmt: skip
 """How each proved property is attacked; those of floating point are, in torch."""
 

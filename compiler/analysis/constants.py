@@ -20,7 +20,7 @@ _LARGEST = 10**12
 def recognised(ctx: Any, x: Any, size: Any = 1) -> Expr | None:
     """The constant that `x`, a number of 60 digits or more, certainly is; None if it is none of ours.
 
-    A number below 10^-40 of `size` is 0. The forms are p/q, p/q times 10^k, pi, sqrt(pi), sqrt(2*pi), e, log(2), log(10)
+    A number below 10^-40 of `size` is 0. Forms are p/q, p/q times 10^k, pi, sqrt(pi), sqrt(2*pi), e, log(2), log(10)
     or one of these inverted, sqrt(p/q), log(p/q) and exp(p/q).
     """
     if not ctx.isfinite(x):

@@ -42,7 +42,7 @@ def edges(roots: Sequence[Expr]) -> list[Expr]:
 
 
 def beyond(frame: Frame, roots: Sequence[Expr], met: Sequence[Points]) -> list[Points]:
-    """Inputs of the frame's domain on sides of the edges of some formulas that none of `met` is on, if they are found."""
+    """Inputs of the frame's domain on sides of the edges of some formulas that none of `met` is on, where found."""
     facts = Facts(frame.loss)
     found = edges([canonical_expr(root, facts) for root in roots])
     out: list[Points] = []
@@ -100,7 +100,8 @@ def _stepped(value: Any, role: str, step: float, rng: random.Random) -> Any:
     """A number or row of a role, moved; targets of few values stay."""
     if isinstance(value, tuple):
         if role == "prob":
-            return simplex([math.log(v + 1e-12) + step * rng.gauss(0, 1) for v in value])
+            scores = [math.log(v + 1e-12) + step * rng.gauss(0, 1) for v in value]
+            return simplex([max(s - max(scores), -40.0) for s in scores])
         return tuple(_stepped(v, role, step, rng) for v in value)
     by = step * rng.gauss(0, 1)
     if role in ("real", "logit"):

@@ -22,7 +22,7 @@ from lossc.compiler.passes.unroll import MAX_CLASSES, PLAIN, leaf_of, unrolled
 from lossc.compiler.roles import ROLES, Role
 from lossc.compiler.targets.closed_form import in_parts, value_only
 from lossc.compiler.targets.derivatives import bend_of, slope_of
-from lossc.compiler.targets.fallback import EQUAL, refused, without
+from lossc.compiler.targets.fallback import EQUAL, refused, support_of, without
 from lossc.compiler.targets.folded import folded
 from lossc.compiler.targets.golden import CLASSES, golden
 from lossc.compiler.targets.identifiers import identifiers, prose, words_of
@@ -116,6 +116,12 @@ def _entries(slope: Expr, form: _Form) -> Sequence[Expr]:
     if not form.classwise:
         return without(KEY, value_only(slope))
     return without(KEY, *unrolled(in_parts(slope), form.classes, EQUAL))
+
+
+def lacking() -> Mapping[str, str]:
+    """The operators that cannot be written; those along the class axis are written out for a number of classes."""
+    missing = (r.name for r in ops.OPS.values() if not r.axis and support_of(KEY, r.name) == "none")
+    return dict.fromkeys(missing, "no form in FPCore")
 
 
 # -- text -------------------------------------------------------------------------------------------------------------

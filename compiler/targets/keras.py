@@ -28,8 +28,8 @@ from lossc.compiler.targets.torch_layout import indent, signature
 
 SYNTAX = Syntax(
     key="keras",
-    wrapped={"where": (1, 2), "*": None, **dict.fromkeys(("add", "sub", "mul", "div"), ())},
-    value="ops.cast({0}, f.dtype)",
+    wrapped={"*": None, **dict.fromkeys(("add", "sub", "mul", "div"), ())},
+    value="ops.convert_to_tensor({0}, f.dtype)",
     whole=False,
 )
 
@@ -106,15 +106,15 @@ def _function(found: Roots, names: FileNames) -> str:
         '    raise ValueError(f"y_true has the shape {y.shape}, y_pred {f.shape}: they must be equal")',
     ]
     text = "\n".join([*program.lines, *program.results])
-    body += [f"{n} = ops.cast({n}, f.dtype)" for n in names.hyperparameters.values() if _mentions(text, n)]
+    body += [f"{n} = ops.convert_to_tensor({n}, f.dtype)" for n in names.hyperparameters.values() if _mentions(text, n)]
     body += ["axis = -1"] if "axis=axis" in text else []
     body += ["num_classes = ops.cast(f.shape[-1], f.dtype)"] if "num_classes" in program.uses else []
     body += program.lines
-    body.append(f"out = ops.broadcast_to(ops.cast({program.results[0]}, f.dtype), ops.shape(f))")
+    body.append(f"out = ops.broadcast_to(ops.convert_to_tensor({program.results[0]}, f.dtype), ops.shape(f))")
     if classwise:
         body.append("return out[..., 0]" if loss.reduces_itself else "return ops.sum(out, axis=-1)")
     else:
-        body.append("return out")
+        body[-1] = body[-1].replace("out = ", "return ", 1)
     doc = f"The loss of each {'sample' if classwise else 'element'}, not reduced."
     return definition(names.function, arguments, "keras.KerasTensor", doc, body)
 
@@ -178,8 +178,8 @@ def _self_test(loss: Loss, cls: str, names: FileNames, found: Golden) -> str:
         body = [
             '"""Compare with what the reference interpreter of lossc found with 50 digits."""',
             *golden_lines(found, "inputs", "targets", "values"),
-            'numbers = ops.convert_to_tensor(inputs, "float64")',
-            f'_expect("values", {f}(targets, numbers{options}), values, 1e-9)',
+            'numbers, wanted = ops.convert_to_tensor(inputs, "float64"), ops.convert_to_tensor(targets, "float64")',
+            f'_expect("values", {f}(wanted, numbers{options}), values, 1e-9)',
             *(
                 [f'_expect("class indices", {f}({list(found.labels)}, numbers{options}), values, 1e-9)']
                 if found.labels
@@ -188,7 +188,7 @@ def _self_test(loss: Loss, cls: str, names: FileNames, found: Golden) -> str:
             f'made = {cls}({settings}{", " if settings else ""}dtype="float64")',
             '_expect("mean", made(targets, inputs), sum(values) / len(values), 1e-9)',
             "config = keras.losses.serialize(made)",
-            '_expect("saved and loaded", keras.losses.deserialize(config)(targets, inputs), made(targets, inputs), 1e-12)',
+            '_expect("saved and loaded", keras.losses.deserialize(config)(targets, inputs), made(targets, inputs), 1e-5)',
             f'print("ok: {cls}: {len(found.values)} values equal the reference to 1e-9")',
         ]
     else:

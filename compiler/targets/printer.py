@@ -46,7 +46,7 @@ class Syntax:
     assign     an assignment: `{0}` the name, `{1}` the code
     number     how a constant (a float64, or a truth value) is written
     wrapped    operator -> positions at which a bare constant is made a value of the target by `value`; for `where`,
-               only if no branch is a value anyway. "*" stands for every operator that is not named, `None` for all
+               unless the positions are `None`, only if no branch is a value anyway. "*" stands for every operator that is not named, `None` for all
                positions
     value      a constant as a value of the target, `{0}` the number, `{f}` the prediction and `{y}` the target; ""
                where constants are good anywhere
@@ -155,7 +155,7 @@ class _Printer:
         wrapped = self.syntax.wrapped
         positions = wrapped.get(here.op, wrapped.get("*", ()))
         bare = {i for i, a in enumerate(here.args) if a in self.constant and ops.kind_of(a) == ops.REAL_KIND}
-        if here.op == "where" and bare != {1, 2}:
+        if here.op == "where" and bare != {1, 2} and positions is not None:
             return found
         for i in bare if positions is None else bare & set(positions):
             found[i] = self._value(found[i])

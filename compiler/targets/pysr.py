@@ -8,14 +8,17 @@ hyper-parameters are numbers. It computes in the type of its arguments, so a sea
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from lossc._version import __version__
+from lossc.compiler import ops
 from lossc.compiler.errors import LossTypeError, UsageError
 from lossc.compiler.ir import const, param, postorder, substitute
 from lossc.compiler.loss import Loss
 from lossc.compiler.ops.forms.julia import KEY, SPECIAL
 from lossc.compiler.targets.derivatives import roots
+from lossc.compiler.targets.fallback import support_of
 from lossc.compiler.targets.julia import lines_of, mentions, pointwise
 from lossc.compiler.targets.options import DEFAULT, Options
 from lossc.compiler.targets.torch_header import about
@@ -55,3 +58,9 @@ def emit(loss: Loss, *, weighted: bool = False, options: Options = DEFAULT) -> s
     arguments = "prediction, target, weight" if weighted else "prediction, target"
     comments = [f"# {line}".rstrip() for line in head]
     return "\n".join([f"function loss({arguments})", *(f"    {c}" for c in (*comments, *lines)), "end"]) + "\n"
+
+
+def lacking() -> Mapping[str, str]:
+    """The operators that the text cannot have: those along the class axis, and those of SpecialFunctions.jl."""
+    missing = {r.name: "no form in Julia" for r in ops.OPS.values() if support_of(KEY, r.name) == "none"}
+    return missing | dict.fromkeys(SPECIAL, "a function of SpecialFunctions.jl")

@@ -72,6 +72,12 @@ class Target:
 _PYTHON = ("{python}", "{file}")
 _HERE = "lossc.compiler.targets."
 
+
+def _lacking(module: str) -> Callable[[], Mapping[str, str]]:
+    """The `lacks` of a target without a key: what its module says, imported when asked for."""
+    return lambda: dict(import_module(_HERE + module).lacking())
+
+
 BUILT_IN: dict[str, Target] = {
     t.name: t
     for t in (
@@ -224,6 +230,7 @@ BUILT_IN: dict[str, Target] = {
             title="the formula and its derivatives as SymPy expressions",
             suffix=".py",
             emit=_HERE + "sympy:emit",
+            lacks=_lacking("sympy"),
             library=("sympy", "sympy"),
             check=_PYTHON,
             options=("classes", "from_logits", "selftest"),
@@ -243,7 +250,7 @@ BUILT_IN: dict[str, Target] = {
             title="the elementwise_loss of PySR and SymbolicRegression.jl",
             suffix=".jl",
             emit=_HERE + "pysr:emit",
-            key="julia",
+            lacks=_lacking("pysr"),
             options=("weighted", "options"),
         ),
         Target(
@@ -251,7 +258,7 @@ BUILT_IN: dict[str, Target] = {
             title="FPCore 2.0, the benchmark format of floating-point tools",
             suffix=".fpcore",
             emit=_HERE + "fpcore:emit",
-            key="fpcore",
+            lacks=_lacking("fpcore"),
             options=("classes", "options"),
         ),
     )

@@ -190,6 +190,12 @@ def template(here: Expr) -> str:
     return f"sp.{record.sympy}({holes})" if record.arity else f"sp.{record.sympy}"
 
 
+def lacking() -> Mapping[str, str]:
+    """The operators that cannot be written (those along the class axis are written out): of plug-ins, at most."""
+    missing = (r.name for r in ops.OPS.values() if not (r.sympy or "sympy" in r.lower or r.axis))
+    return dict.fromkeys(missing, "neither a name in SymPy nor a form")
+
+
 def _expressions(form: _Form) -> str:
     roots = [form.value, *(form.slopes or ()), *(form.bends or ())]
     made = folded(roots, template, lambda here: _leaf(form, here), brackets=True, width=40)

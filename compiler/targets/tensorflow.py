@@ -27,7 +27,7 @@ from lossc.compiler.targets.torch_layout import indent
 
 SYNTAX = Syntax(
     key="tensorflow",
-    wrapped={"where": (1, 2), "*": None, **dict.fromkeys(("add", "sub", "mul", "div", "pow"), ())},
+    wrapped={"*": None, **dict.fromkeys(("add", "sub", "mul", "div", "pow"), ())},
     value="tf.constant({0}, f.dtype)",
     whole=True,
 )
@@ -88,11 +88,11 @@ def _function(found: Roots, names: FileNames) -> str:
         ]
     body += ["y = tf.cast(y, f.dtype)", "y.shape.assert_is_compatible_with(f.shape)"]
     text = "\n".join([*program.lines, *program.results])
-    body += [f"{n} = tf.cast({n}, f.dtype)" for n in names.hyperparameters.values() if _mentions(text, n)]
+    body += [f"{n} = tf.convert_to_tensor({n}, f.dtype)" for n in names.hyperparameters.values() if _mentions(text, n)]
     if "num_classes" in program.uses:
         body.append("num_classes = tf.cast(tf.shape(f)[axis], f.dtype)")
     body += program.lines
-    body.append(f"out = tf.broadcast_to(tf.cast({program.results[0]}, f.dtype), tf.shape(f))")
+    body.append(f"out = tf.broadcast_to(tf.convert_to_tensor({program.results[0]}, f.dtype), tf.shape(f))")
     if classwise:
         body.append("out = tf.gather(out, 0, axis=axis)" if loss.reduces_itself else "out = tf.reduce_sum(out, axis)")
     per = "sample" if classwise else "element"

@@ -19,7 +19,7 @@ from lossc.compiler.formats import FLOAT64
 from lossc.compiler.interval import Interval
 from lossc.compiler.ir import Expr, F
 from lossc.runtime.plots.breaks import fine_grid, places, points_of
-from lossc.runtime.plots.limits import span
+from lossc.runtime.plots.limits import Range, span
 from lossc.runtime.plots.tracks import QUANTITIES, VALUE, Track
 
 if TYPE_CHECKING:
@@ -63,6 +63,7 @@ class Series:
     even    its values at evenly spaced points and at breaks, NaN where it has none: they choose the range of an axis
     breaks  kinks, jumps, poles and edges
     gaps    where it has no finite value
+    bounded whether it has a bound: at all breaks, and at both ends
     """
 
     x: Array
@@ -70,6 +71,12 @@ class Series:
     even: Array
     breaks: tuple[Break, ...]
     gaps: tuple[tuple[float, float], ...]
+    bounded: bool
+
+    @property
+    def shown(self) -> Range | None:
+        """The part of a vertical axis that shows it."""
+        return span(self.even, bounded=self.bounded)
 
 
 def sampled(track: Track, low: float, high: float, domain: Interval, what: Sequence[str]) -> dict[str, Series]:
@@ -167,7 +174,9 @@ def _series(name: str, above: str | None, parts: Sequence[_Part], cuts: Sequence
     limits = [v for b in breaks for v in (b.left, b.right)]
     even = np.concatenate([even, np.where(np.isfinite(limits), limits, math.nan)])
     x, y = _torn(np.concatenate(xs), np.concatenate(ys), scale)
-    return Series(x, np.where(np.isfinite(y), y, math.nan), even, tuple(breaks), tuple(_gaps(parts, name)))
+    ends = _limit(parts[0].values[name]), _limit(parts[-1].values[name][::-1])
+    bounded = not any(map(math.isinf, (*limits, *ends)))
+    return Series(x, np.where(np.isfinite(y), y, math.nan), even, tuple(breaks), tuple(_gaps(parts, name)), bounded)
 
 
 def _scale(even: Array) -> float:

@@ -15,14 +15,17 @@ Range: TypeAlias = tuple[float, float]
 REACH = 2.0
 """Beyond the quartiles, so many times their distance is shown (Tukey's fences are at 1.5)."""
 KEPT = 3.5
-"""A curve that goes further than that by less than this factor is shown whole: exp, but not log near 0."""
+"""A bounded curve that goes further than that by less than this factor is shown whole."""
 MARGIN = 0.06
 ALIKE = 5.0
 """Panels side by side share an axis if their ranges differ by less than this factor."""
 
 
-def span(values: Array) -> Range | None:
-    """The part of evenly spaced values that is to be seen; None if none of them is finite."""
+def span(values: Array, *, bounded: bool = True) -> Range | None:
+    """The part of evenly spaced values that is to be seen; None if none of them is finite.
+
+    Of a curve without a bound nothing is seen beyond the fences: how far the values go says only where they are taken.
+    """
     import numpy as np
 
     seen = values[np.isfinite(values)]
@@ -32,8 +35,9 @@ def span(values: Array) -> Range | None:
     reach = REACH * (q3 - q1)
     if reach <= 0:
         return low, high
-    bottom = low if q1 - low <= KEPT * reach else q1 - reach
-    top = high if high - q3 <= KEPT * reach else q3 + reach
+    kept = KEPT if bounded else 1.0
+    bottom = low if q1 - low <= kept * reach else q1 - reach
+    top = high if high - q3 <= kept * reach else q3 + reach
     return bottom, top
 
 

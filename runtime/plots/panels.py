@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from lossc.runtime.plots.curves import EDGE, JUMP, KINK, POLE, Series
 from lossc.runtime.plots.family import LONGEST
-from lossc.runtime.plots.limits import Range, padded, shared, span, union
+from lossc.runtime.plots.limits import Range, padded, shared, union
 from lossc.runtime.plots.picture import Panel, Picture
 from lossc.runtime.plots.style import Theme, look
 from lossc.runtime.plots.tracks import GRADIENT, HESSIAN, MARGINS, VALUE
@@ -79,7 +79,7 @@ def _ranges(picture: Picture, cells: Cells) -> dict[tuple[int, int], Range]:
     out: dict[tuple[int, int], Range] = {}
     for q in picture.what:
         mine = [place for place, (_, quantity) in cells.items() if quantity == q]
-        spans = [union([span(line.series[q].even) for line in cells[place][0].lines]) for place in mine]
+        spans = [union([line.series[q].shown for line in cells[place][0].lines]) for place in mine]
         common = shared(spans) if picture.way else spans
         for place, found in zip(mine, common, strict=True):
             out[place] = picture.limits.get(q) or padded(found)

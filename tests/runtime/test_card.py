@@ -4,16 +4,11 @@ from __future__ import annotations
 
 import re
 from html.parser import HTMLParser
-from pathlib import Path
 
 from lossc.compiler.analysis.analyze import analyze
-from lossc.compiler.analysis.properties_page import properties_page
-from lossc.compiler.analysis.verdicts.judge import judge
 from lossc.grammar import parse
-from lossc.grammar.library import named, named_losses
+from lossc.grammar.library import named
 from lossc.runtime.card import card, index
-
-PAGE = Path(__file__).parents[2] / "docs" / "properties.md"
 
 
 class Tags(HTMLParser):
@@ -64,8 +59,3 @@ def test_a_card_does_not_trust_the_loss() -> None:
     loss = replace(parse("(y - f)^2"), doc="<script>alert(1)</script>", source='"><img src=x>')
     page = card(analyze(loss))
     assert "<script>alert" not in page and "<img" not in page
-
-
-def test_the_page_of_properties_is_what_the_engine_says() -> None:
-    """docs/properties.md is generated: `lossc analyze --all --markdown docs/properties.md`."""
-    assert PAGE.read_text("utf-8") == properties_page(judge(one) for one in named_losses().values())

@@ -106,8 +106,8 @@ def test_a_landscape_of_a_quadratic_is_the_parabola() -> None:
 
 
 def test_rises_do_not_know_of_scales_that_cancel() -> None:
-    """A ReLU network with one layer doubled and the next one halved is the same function, with the same rise and another
-    curvature."""
+    """A ReLU network with one layer times 4 and the next one divided by 4 is the same function, with the same rise and
+    another curvature."""
     part, layers = rows_of(40, 4, classes=3), tiny(4, 6, 3)
     model = nn.Sequential(layers[0], nn.ReLU(), layers[2])
     view = view_of(model)

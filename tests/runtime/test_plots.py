@@ -166,13 +166,22 @@ def test_curves_are_followed_to_their_limits() -> None:
 def test_axes_show_most_of_what_has_no_bound() -> None:
     """A pole does not flatten the rest; what is finite and tame is shown whole, and a constant has an axis."""
     f = np.linspace(0, 1, 401)[1:]
-    for values_, most in ((-np.log(f), 8.0), (1 / f, 20.0), (1 / f**2, 120.0)):
-        found = span(values_)
+    for values_, most in ((-np.log(f), 4.0), (1 / f, 10.0), (1 / f**2, 50.0)):
+        found = span(values_, bounded=False)
         assert found is not None and found[1] < most and found[0] == values_.min()
     x = np.linspace(-4, 4, 401)
     for whole in (x**2, np.exp(-x), np.maximum(0, 1 - x), np.abs(x)):
         assert span(whole) == (whole.min(), whole.max())
     assert span(np.array([np.nan, np.inf])) is None
+    for formula, bounded in (
+        ("log(abs(y - f))", False),
+        ("exp(y - f)", True),
+        ("1/(y - f)^2", False),
+        ("sqrt(abs(y - f))", True),
+    ):
+        assert picture(parse(formula), what=("loss",)).panels[0].lines[0].series["loss"].bounded == bounded
+    for name, bounded in (("cross_entropy", False), ("brier", True)):
+        assert picture(named(name), what=("loss",)).panels[0].lines[0].series["loss"].bounded == bounded
     assert padded((3.0, 3.0)) == (1.5, 4.5) and padded(None) == (0.0, 1.0)
 
 

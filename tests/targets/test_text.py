@@ -17,15 +17,18 @@ from lossc.grammar.library import named, names
 from tests.targets.cases import named_case, random_case
 from tests.targets.parity import compare
 
-RANDOM = 20
+pytest.importorskip("tree_sitter", reason="make test-targets installs it")
+
+RANDOM = 10
 
 
 @pytest.mark.parametrize("target", ["sympy", "fpcore", "julia", "pysr"])
 def test_parity(target: str, tmp_path: Path) -> None:
     """Values, gradients and second derivatives within 4 ulp, and what the formula itself loses."""
     compared = 0
+    dtypes = ("float64",) if target == "sympy" else ("float64", "float32")  # SymPy computes with any number of digits
     for case in [*(named_case(n) for n in names()), *(random_case(i) for i in range(RANDOM))]:
-        for dtype in ("float64", "float32"):
+        for dtype in dtypes:
             try:
                 found = compare(target, case, dtype, tmp_path)
             except LosscError as problem:
@@ -33,7 +36,7 @@ def test_parity(target: str, tmp_path: Path) -> None:
                 continue
             assert found.share <= 1, (target, case.loss.name, dtype, found)
             compared += 1
-    assert compared >= 90, compared
+    assert compared >= 70, compared
 
 
 def test_julia_reads_as_julia() -> None:

@@ -94,7 +94,10 @@ def emit(
             graph.parameter(names[p.name], float(p.default))
     wanted = [found.value, *([found.gradient] if gradient else []), *([found.hessian] if hessian else [])]
     outputs = _outputs(graph, form, found, names, wanted, ["loss", *["gradient"] * gradient, *["hessian"] * hessian])
-    given = [p for p in loss.params if form.overridable or p.default is None]
+    used = {name for node in graph.nodes for name in node.inputs}
+    for name in set(names.values()) - used:  # a runtime warns of initialisers without a use
+        graph.initializers.pop(name, None)
+    given = [p for p in loss.params if names[p.name] in used and (form.overridable or p.default is None)]
     inputs = [
         Value(form.prediction, graph.kind, form.shape, _prediction_doc(loss)),
         Value(form.target, *((INT64, form.samples) if form.labels else (graph.kind, form.shape)), f"{loss.y}"),
