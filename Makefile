@@ -10,7 +10,7 @@ ARGS   :=
 BENCHMARKS = $(patsubst benchmarks/%.py,benchmarks.%,$(shell grep -l '^if __name__' benchmarks/*.py))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types bench fidelity-quick fidelity wheel-test ci setup clean distclean
+.PHONY: help demo test test-targets lint types bench fidelity-quick fidelity wheel-test ci setup clean distclean
 
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "; print "make TARGET [ARGS=\"...\"] [PYTHON=python3.12]\n"} \
@@ -21,6 +21,10 @@ demo: $(STAMP) ## compile three losses of the thesis, train with the files, show
 
 test: $(STAMP) ## run the whole test suite, on two cores
 	@$(BIN)/python -m pytest -n 2 $(ARGS)
+
+test-targets: $(STAMP) ## run exported losses in JAX, Keras, ONNX, XGBoost, ...: installs these libraries (extra `targets`)
+	@$(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt --no-build-isolation -e ".[dev,targets]"
+	@LOSSC_TARGETS=all $(BIN)/python -m pytest -n 2 tests/targets tests/compiler/test_export.py $(ARGS)
 
 lint: $(STAMP) ## check style and common mistakes (ruff)
 	@$(BIN)/ruff check . $(ARGS)

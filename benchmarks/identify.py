@@ -107,6 +107,9 @@ def _split(x: Expr, rng: Random) -> Expr | None:
     return call("sqrt", call("sqrt", x.args[0])) ** 2 if x.op == "sqrt" else None
 
 
+OPPOSITE = {"lt": "ge", "ge": "lt", "gt": "le", "le": "gt", "eq": "ne", "ne": "eq"}
+
+
 def _opened(x: Expr, rng: Random) -> Expr | None:
     """A function by its definition, or by another."""
     a, b = (*x.args, ZERO, ZERO)[:2]
@@ -130,7 +133,8 @@ def _opened(x: Expr, rng: Random) -> Expr | None:
         case "min":
             return rng.choice([(a + b - call("abs", a - b)) / 2, -call("max", -a, -b)])
         case "where":
-            return node("where", x.args[0], x.args[1] - x.args[2], ZERO) + x.args[2]
+            other = OPPOSITE.get(x.args[0].op)
+            return None if other is None else node("where", node(other, *x.args[0].args), x.args[2], x.args[1])
     return None
 
 
@@ -170,6 +174,8 @@ def rewritten(root: Expr, rng: Random, places: int) -> Expr:
 # -- the losses ------------------------------------------------------------------------------------------------------
 
 
+TIMEOUT = 60.0
+"""Seconds for each loss: more than by default, so that what is found does not depend on what else the machine does."""
 TRIES = 20
 """Rewritings of one loss, the first of which that is not undone by the canonical form is taken."""
 NAMES = ("a", "b0", "c", "h", "kappa", "lam", "width", "z")
@@ -342,7 +348,7 @@ def rewritten_table(count: int, seed: int, misses: bool) -> list[str]:
     times, right, inequivalent, wrong, lost = [], 0, 0, 0, []
     for one in cases(count, seed):
         began = time.perf_counter()
-        identity = identify(one.loss, known)
+        identity = identify(one.loss, known, timeout=TIMEOUT)
         times.append(time.perf_counter() - began)
         match = found(identity, one.name)
         right += match is not None
@@ -367,7 +373,7 @@ def others_table(name: str, losses: Iterator[Loss], misses: bool) -> list[str]:
     times, claims, wrong = [], 0, 0
     for loss in losses:
         began = time.perf_counter()
-        identity = identify(loss, known.values())
+        identity = identify(loss, known.values(), timeout=TIMEOUT)
         times.append(time.perf_counter() - began)
         if identity.exact is not None:
             claims += 1

@@ -125,7 +125,7 @@ class Attack:
             "gradient-sign": c.gradient_sign, "minimum-at-target": c.minimum_at_target,
             "mean-consistent": c.mean_consistent, "median-consistent": c.median_consistent, "calibrated": c.calibrated,
             "distance": c.distance, "margin": c.margin, "symmetric": c.symmetric,
-            "homogeneous": lambda: c.homogeneous(_fraction(verdict.value)),
+            "homogeneous": lambda: c.homogeneous(Fraction(verdict.value)),
         }  # fmt: skip
         return by_name[name]() if name in by_name else None
 
@@ -153,5 +153,3 @@ def _number(text: str) -> float | None:
         return None
 
 
-def _fraction(text: str) -> float:
-    return float(Fraction(text))

@@ -90,6 +90,6 @@ class FloatClaims:
         (low, high) = self.found.box["f"]
         for y0, f0 in zip(y.tolist(), f.tolist(), strict=True):
             side = 1 if f0 < high else -1
-            size = abs((function.slope if order == 1 else function.bend)(y0, f0, side))
+            size = abs((function.slope if order == 1 else function.bend)(y0, f0, side, 80))
             if not size <= top and low <= f0 <= high:
                 yield f"derivative {function.ctx.nstr(size, 4)} at y = {y0!r}, f = {f0!r}"

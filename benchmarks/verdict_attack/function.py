@@ -61,14 +61,14 @@ class Function:
                 return out
             return self.ctx.fsum(out) if self._sums else out[0]
 
-    def slope(self, y: Any, f: Any, side: int = 1, h: int = 40) -> Any:
+    def slope(self, y: Any, f: Any, side: int = 1, h: int = 30) -> Any:
         """A one-sided difference quotient over 10^-h, with the digits that it takes."""
         with self.ctx.workdps(4 * h):
             step = self.ctx.mpf(10) ** -h * side
             there = self.ctx.mpf(f)
             return (self.exact(y, there + step, 4 * h) - self.exact(y, there, 4 * h)) / step
 
-    def bend(self, y: Any, f: Any, side: int = 1, h: int = 40) -> Any:
+    def bend(self, y: Any, f: Any, side: int = 1, h: int = 30) -> Any:
         """A one-sided second difference quotient."""
         with self.ctx.workdps(6 * h):
             step = self.ctx.mpf(10) ** -h * side

@@ -150,7 +150,7 @@ class RowClaims:
 
     def of_class(self, order: int) -> Iterator[str]:
         """Along single coordinates no derivative jumps: by halving towards where it changes most."""
-        for _ in range(12):
+        for _ in range(4):
             y, f = self._targets(1)[0], self._predictions(1)[0]
             k = int(self.rng.integers(0, self.classes))
             others = [float(v) for i, v in enumerate(f) if i != k]
@@ -164,13 +164,13 @@ class RowClaims:
         mp = self.function.ctx
 
         def at(x: Any) -> Any:
-            with mp.workdps(200):
-                h = mp.mpf(10) ** -30
+            with mp.workdps(100):
+                h = mp.mpf(10) ** -25
                 values = []
                 for step in range(order + 1):
                     row = [mp.mpf(v) for v in f.tolist()]
                     row[k] = mp.mpf(x) + step * h
-                    values.append(self.function.exact(y.tolist(), row, 200))
+                    values.append(self.function.exact(y.tolist(), row, 100))
                 for _ in range(order):
                     values = [(b - a) / h for a, b in zip(values, values[1:], strict=False)]
                 return values[0]
@@ -179,8 +179,8 @@ class RowClaims:
             a, b = mp.mpf(low) - mp.mpf("1e-3"), mp.mpf(high) - mp.mpf("1e-3")
             va, vb = at(a), at(b)
             first = abs(vb - va)
-            with mp.workdps(120):
-                for _ in range(80):
+            with mp.workdps(40):
+                for _ in range(60):
                     m = (a + b) / 2
                     vm = at(m)
                     a, va, b, vb = (a, va, m, vm) if abs(vm - va) >= abs(vb - vm) else (m, vm, b, vb)

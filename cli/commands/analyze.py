@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lossc.cli.analysis_options import BoxOption, ClassesOption, JudgedInOption, TimeoutOption, judged
 from lossc.cli.context import Outcome, Session, begin, progress, table
 from lossc.cli.formats import facts
 from lossc.cli.given import Given
@@ -63,19 +64,10 @@ def run(
     every: Annotated[
         bool, typer.Option("--all", help="Every named loss: cards into the folder --html, or a table.")
     ] = False,
-    box: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--box", metavar="NAME=LOW..HIGH", help="Where floating point is judged: f=-10..10.", show_default=False
-        ),
-    ] = None,
-    dtype: Annotated[
-        Dtype, typer.Option("--dtype", help="The dtype that floating point is judged in.")
-    ] = Dtype.float32,
-    classes: Annotated[
-        int | None, typer.Option("--classes", metavar="N", help="The number of classes (10 where one is needed).")
-    ] = None,
-    timeout: Annotated[float, typer.Option("--timeout", metavar="S", help="Seconds that a loss may take.")] = 20.0,
+    box: BoxOption = None,
+    dtype: JudgedInOption = Dtype.float32,
+    classes: ClassesOption = None,
+    timeout: TimeoutOption = 20.0,
     y: YOption = None,
     f: FOption = None,
     name: NameOption = None,
@@ -95,9 +87,7 @@ def run(
     session = begin(ctx, as_json, quiet)
     if data_file is not None and not as_json:
         raise UsageError("L235", "one loss at a time", hint="lossc compare LOSS LOSS ...; or --json FILE for the data")
-    if not 0 < timeout <= 3600:
-        raise UsageError("L209", f"a timeout is more than 0 and at most 3600 seconds, not {timeout:g}")
-    settings: dict[str, Any] = {"dtype": dtype.value, "box": boxes(box or ()), "classes": classes, "timeout": timeout}
+    settings = judged(dtype, box, classes, timeout)
     if every:
         return _all(session, html, markdown, settings, force)
     if loss is None:
@@ -107,10 +97,9 @@ def run(
     for path in files.values():
         if path is not None:
             check_writable(path, force=force)
-    judged = read_loss(loss, given, session.warnings)
+    subject = read_loss(loss, given, session.warnings)
     session.print_warnings()
-    found = analysis_of(judged, settings)
-    return _written(session, found, files, force)
+    return _written(session, analysis_of(subject, settings), files, force)
 
 
 def _written(session: Session, found: Analysis, files: dict[str, str | None], force: bool) -> Outcome:
@@ -131,21 +120,6 @@ def _written(session: Session, found: Analysis, files: dict[str, str | None], fo
             write(path, text + "\n", force=force)
     note = "\n".join(f"wrote {path}" for path in written.values())
     return Outcome({**data, "written": written}, page(found), note)
-
-
-def boxes(written: list[str] | tuple[str, ...]) -> dict[str, tuple[float, float]]:
-    """The ranges of `f=-10..10`. Raises UsageError (L209)."""
-    out = {}
-    for one in written:
-        name, equals, span = one.partition("=")
-        low, dots, high = span.partition("..")
-        try:
-            out[name.strip()] = (float(low), float(high))
-        except ValueError:
-            equals = ""
-        if not (equals and dots):
-            raise UsageError("L209", f"`{one[:60]}` is not a box", expected="NAME=LOW..HIGH, such as f=-10..10")
-    return out
 
 
 def analysis_of(loss: Loss, settings: dict[str, Any]) -> Analysis:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lossc.cli.commands.analyze import analysis_of, boxes
+from lossc.cli.analysis_options import BoxOption, ClassesOption, JudgedInOption, TimeoutOption, judged
+from lossc.cli.commands.analyze import analysis_of
 from lossc.cli.context import Outcome, begin, table
 from lossc.cli.given import Given
 from lossc.cli.inputs import read_loss
@@ -26,6 +27,9 @@ from lossc.cli.options import (
 )
 from lossc.cli.output import check_writable, write, write_bytes
 from lossc.compiler.errors import UsageError
+
+if TYPE_CHECKING:
+    from lossc.compiler.analysis.comparison import Comparison
 
 MOST = 8
 EXAMPLES = (
@@ -48,15 +52,10 @@ def run(
         str | None, typer.Option("--markdown", metavar="FILE", help="Write the table as Markdown.")
     ] = None,
     differing: Annotated[bool, typer.Option("--differing", help="Only what the losses differ in.")] = False,
-    box: Annotated[
-        list[str] | None,
-        typer.Option("--box", metavar="NAME=LOW..HIGH", help="Where floating point is judged.", show_default=False),
-    ] = None,
-    dtype: Annotated[
-        Dtype, typer.Option("--dtype", help="The dtype that floating point is judged in.")
-    ] = Dtype.float32,
-    classes: Annotated[int | None, typer.Option("--classes", metavar="N", help="The number of classes.")] = None,
-    timeout: Annotated[float, typer.Option("--timeout", metavar="S", help="Seconds that a loss may take.")] = 20.0,
+    box: BoxOption = None,
+    dtype: JudgedInOption = Dtype.float32,
+    classes: ClassesOption = None,
+    timeout: TimeoutOption = 20.0,
     y: YOption = None,
     f: FOption = None,
     param: ParamOption = None,
@@ -73,35 +72,46 @@ def run(
     session = begin(ctx, as_json, quiet)
     if not 2 <= len(losses) <= MOST:
         raise UsageError("L235", f"{len(losses)} losses are given", expected=f"2 to {MOST} losses to compare")
-    from lossc.runtime.plots.style import check
-
-    for path in (plot, markdown):
-        if path is not None:
-            check_writable(path, force=force)
-    if plot is not None:
-        check(plot)
-    settings: dict[str, Any] = {"dtype": dtype.value, "box": boxes(box or ()), "classes": classes, "timeout": timeout}
-    read = [
-        _read(one, Given(y, f, None, param or (), (), dialect.value), sets or [], session.warnings) for one in losses
-    ]
+    settings = judged(dtype, box, classes, timeout)
+    _check_files(plot, markdown, force)
+    given = Given(y, f, None, param or (), (), dialect.value)
+    read = [_read(one, given, sets or [], session.warnings) for one in losses]
     _check_used(read, sets or [])
     session.print_warnings()
     from lossc.compiler.analysis.comparison import Comparison, labels_of
 
     analyses = tuple(analysis_of(loss, settings) for loss in read)
     found = Comparison(labels_of(analyses), analyses)
+    written = _write(found, plot, markdown, force)
+    text = table(found.head(), found.rows(differing=differing), report=True)
+    return Outcome({**found.data(), **written}, text, "\n".join(f"wrote {p}" for p in written.values()))
+
+
+def _check_files(plot: str | None, markdown: str | None, force: bool) -> None:
+    """Complain of files that cannot be written before work is done."""
+    for path in (plot, markdown):
+        if path is not None:
+            check_writable(path, force=force)
+    if plot is not None:
+        from lossc.runtime.plots.style import check
+
+        check(plot)
+
+
+def _write(found: Comparison, plot: str | None, markdown: str | None, force: bool) -> dict[str, str]:
+    """The files that are asked for."""
     written = {}
     if plot is not None:
         from lossc.runtime.plots import compare_figure
+        from lossc.runtime.plots.style import check
 
-        drawn = compare_figure(dict(zip(found.labels, read, strict=True)), suffix=check(plot))
-        write_bytes(plot, drawn, force=force)
+        losses = dict(zip(found.labels, (a.loss for a in found.analyses), strict=True))
+        write_bytes(plot, compare_figure(losses, suffix=check(plot)), force=force)
         written["plot"] = plot
     if markdown is not None:
         write(markdown, found.markdown(), force=force)
         written["markdown"] = markdown
-    text = table(found.head(), found.rows(differing=differing), report=True)
-    return Outcome({**found.data(), **written}, text, "\n".join(f"wrote {p}" for p in written.values()))
+    return written
 
 
 def _read(one: str, given: Given, sets: list[str], warnings: Any) -> Any:

@@ -41,8 +41,7 @@ EXAMPLES = (
     "lossc export pseudo_huber --to jax -o loss.py        # then: python loss.py runs its self-test",
     'lossc export "(y - f)^2" --name mse --to numpy       # to standard output',
     "lossc export focal --to c -o focal.h                 # C99, C++, CUDA",
-    "lossc export pseudo_huber --to all -o out/           # every target, each self-test run, and out/report.md",
-    "lossc export pseudo_huber --to all -o out/ --no-check --json",
+    "lossc export pseudo_huber --to all -o out/ --no-check  # every target; else tested too",
     "lossc targets                                        # which targets there are, and what they lack",
 )
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lossc.cli.context import Outcome, Session, begin, progress
+from lossc.cli.context import Outcome, Session, begin, printable, progress
 from lossc.cli.experiments import LOSSES_HELP, split_settings
 from lossc.cli.given import Given, assignments, declared_names
 from lossc.cli.inputs import is_formula, read_loss
@@ -167,13 +167,17 @@ def _made(asked: Any, found: Any) -> Drawable:
         made = surfaces(found.losses, **how)
     else:
         made = picture(found.losses, targets=numbers(asked.targets), panels=found.panels, **how)
-    return made if asked.title is None else replace(made, title=asked.title)
+    return made if asked.title is None else replace(made, title=" ".join(printable(asked.title).split()))
 
 
 def _fits(session: Session, found: Any) -> Fits:
+    session.note("loading torch ...")
+    import torch
+
     from lossc.runtime.plots.family import members
     from lossc.runtime.plots.fits import STEPS, fits
 
+    torch.set_num_threads(1)  # the networks are too small for more
     chosen = {m.label(len(found.losses) > 1) or m.name: m.loss for m in members(found.losses, found.params)}
     with progress(session, len(chosen) * STEPS) as bar:
         places = {name: k for k, name in enumerate(chosen)}

@@ -46,7 +46,8 @@ def _ratio(ctx: Any, x: Any, most: int) -> Fraction | None:
     """The ratio with a denominator of at most `most` that has the digits of x, if there is one."""
     if not ctx.isfinite(x) or abs(x) > _LARGEST:
         return None
-    exact = Fraction(int(ctx.floor(x * ctx.mpf(2) ** 200)), 2**200)
+    mantissa, exponent = ctx.mpf(x).man_exp
+    exact = int(mantissa) * Fraction(2) ** exponent * (-1 if x < 0 else 1)
     for bound in (1000, 10**6, most):
         if bound <= most:
             near = exact.limit_denominator(bound)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from lossc.compiler import ops
@@ -20,10 +20,8 @@ from lossc.compiler.ir import LEAF_OPS, Expr, F, Y, postorder
 from lossc.compiler.passes.canonicalize import canonical_expr
 from lossc.compiler.sampling import Points
 
-ROUNDS, KEPT, CHILDREN = 24, 12, 12
-"""Rounds of a search, the inputs that are kept of each, and those that are made from each of them."""
-WIDEST, FINEST = 1.0, -9.0
-"""Steps are 10 to powers from one of these to the other."""
+ROUNDS, KEPT, CHILDREN, BATCHES = 20, 8, 8, 2
+"""Rounds of a search, the inputs that are kept of each, those made from each of them, and batches to start in."""
 MOST_EDGES = 40
 """Formulas with more are not looked at: each costs a search."""
 
@@ -41,20 +39,29 @@ def edges(roots: Sequence[Expr]) -> list[Expr]:
     return list(out)
 
 
-def beyond(frame: Frame, roots: Sequence[Expr], met: Sequence[Points]) -> list[Points]:
-    """Inputs of the frame's domain on sides of the edges of some formulas that none of `met` is on, where found."""
-    facts = Facts(frame.loss)
-    found = edges([canonical_expr(root, facts) for root in roots])
-    out: list[Points] = []
-    for edge in found if len(found) <= MOST_EDGES else ():
-        range_ = facts.range(edge)
-        for sign in (1, -1):
-            if range_.hi <= 0 if sign > 0 else range_.lo >= 0:
-                continue
-            heights = [_heights(edge, sign, batch) for batch in met]
-            if not any(h > 0 for batch in heights for h in batch):
-                out += _searched(frame, edge, sign, met, heights)
-    return out
+class Edges:
+    """The search for inputs of a frame's domain on sides that were not met; what was found is kept."""
+
+    def __init__(self, frame: Frame) -> None:
+        self.frame, self.facts = frame, Facts(frame.loss)
+        self._found: dict[tuple[Expr, int], list[Points]] = {}
+
+    def beyond(self, roots: Sequence[Expr], met: Sequence[Points]) -> list[Points]:
+        """Inputs on those sides of the edges of some formulas that none of `met` is on, where any are found."""
+        found = edges([canonical_expr(root, self.facts) for root in roots])
+        out: list[Points] = []
+        for edge in found if len(found) <= MOST_EDGES else ():
+            range_ = self.facts.range(edge)
+            for sign in (1, -1):
+                if (range_.hi <= 0) if sign > 0 else (range_.lo >= 0):
+                    continue
+                if (edge, sign) not in self._found:
+                    heights = [_heights(edge, sign, batch) for batch in met]
+                    if any(h > 0 for batch in heights for h in batch):
+                        continue
+                    self._found[edge, sign] = _searched(self.frame, edge, sign, met, heights)
+                out += self._found[edge, sign]
+        return out
 
 
 def _heights(edge: Expr, sign: int, batch: Points) -> list[float]:
@@ -67,28 +74,27 @@ def _heights(edge: Expr, sign: int, batch: Points) -> list[float]:
 
 def _searched(
     frame: Frame, edge: Expr, sign: int, met: Sequence[Points], heights: Sequence[Sequence[float]]
-) -> Iterator[Points]:
-    """A batch of points on one side of an edge, by a random search that starts where the edge is nearest."""
+) -> list[Points]:
+    """Points on one side of an edge, by a random search that starts where the edge is nearest."""
     rng = random.Random(0)
-    for batch, at in zip(met, heights, strict=True):
+    for batch, at in sorted(zip(met, heights, strict=True), key=lambda pair: -max(pair[1]))[:BATCHES]:
         order = sorted(range(len(batch)), key=lambda k: -at[k])[:KEPT]
         kept = [(at[k], batch.columns[Y][k], batch.columns[F][k]) for k in order if math.isfinite(at[k])]
-        for number in range(ROUNDS if kept else 0):
-            made = [_moved(frame, y, f, number, rng) for _, y, f in kept for _ in range(CHILDREN)]
+        for _ in range(ROUNDS if kept else 0):
+            made = [_moved(frame, y, f, -height, rng) for height, y, f in kept for _ in range(CHILDREN)]
             ys, fs = (tuple(column) for column in zip(*made, strict=True))
             new = _heights(edge, sign, Points({Y: ys, F: fs}, ("near",) * len(ys), batch.num_classes))
             kept = sorted([*kept, *zip(new, ys, fs, strict=True)], key=lambda k: -k[0])[:KEPT]
-            if kept[0][0] > 0:
-                there = [k for k in kept if k[0] > 0]
-                ys, fs = tuple(k[1] for k in there), tuple(k[2] for k in there)
-                yield Points({Y: ys, F: fs}, ("near",) * len(ys), batch.num_classes)
-                break
+            there = [k for k in kept if k[0] > 0]
+            if there:
+                columns = {Y: tuple(k[1] for k in there), F: tuple(k[2] for k in there)}
+                return [Points(columns, ("near",) * len(there), batch.num_classes)]
+    return []
 
 
-def _moved(frame: Frame, y: Any, f: Any, number: int, rng: random.Random) -> tuple[Any, Any]:
-    """An input near another, in the domain: the later in a search, the nearer."""
-    low = WIDEST + (FINEST - WIDEST) * (number + 1) / ROUNDS
-    step = 10 ** rng.uniform(low, WIDEST if number % 2 else low + 2)
+def _moved(frame: Frame, y: Any, f: Any, apart: float, rng: random.Random) -> tuple[Any, Any]:
+    """An input near another, in the domain: by a step of any size, or of about the height that is left."""
+    step = 10 ** rng.uniform(-6, 1) if rng.random() < 0.4 else apart * 10 ** rng.uniform(-2, 0.5)
     which = rng.randrange(3)
     return (
         y if which == 0 else _stepped(y, frame.loss.y, step, rng),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -79,7 +80,8 @@ class Match:
         text = name
         if self.scale.exact is not ONE:
             scale = str(self.scale)
-            text = f"({scale})*{text}" if any(c in scale for c in "+-/*") else f"{scale}*{text}"
+            compound = any(c in re.sub(r"e[-+]", "", scale) for c in "+-/*")
+            text = f"({scale})*{text}" if compound else f"{scale}*{text}"
         if self.offset.exact is not ZERO:
             offset = str(self.offset)
             text += f" - {offset[1:]}" if offset.startswith("-") else f" + {offset}"

@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from lossc.compiler.analysis.edges import beyond
+from lossc.compiler.analysis.edges import Edges
 from lossc.compiler.analysis.frames import Frame, some, witnesses
 from lossc.compiler.analysis.sight import Place, Sight
 from lossc.compiler.equivalence import DEFINED, SLOW_BEYOND, UNDEFINED, UNKNOWN, OutOfTime
@@ -98,6 +98,7 @@ class Prover:
     def __init__(self, frame: Frame, deadline: float, ctx: Any) -> None:
         self.frame, self.deadline, self.ctx = frame, deadline, ctx
         self._sights: dict[tuple[object, ...], Sight] = {}
+        self._edges = Edges(frame)
         self._proven: list[tuple[Expr, Proof]] = []
 
     def prove(self, known: Loss, value: Expr, line: Line, exact: bool = True) -> Proof | None:
@@ -129,7 +130,7 @@ class Prover:
             if not seen.agrees():
                 return None
             if seen.enough:
-                far = Sight(beyond(self.frame, (self.frame.target, value), seen.met()), self.deadline, self.ctx)
+                far = Sight(self._edges.beyond((self.frame.target, value), seen.met()), self.deadline, self.ctx)
                 if not _Comparison(self.frame.target, value, line, far, exact).agrees():
                     return None
                 return Proof(SAMPLED, seen.both, seen.holes == 0, seen.open)

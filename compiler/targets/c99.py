@@ -21,21 +21,25 @@ from lossc.compiler.targets.options import DEFAULT, Options
 from lossc.compiler.targets.python_file import FileNames, names_for
 from lossc.compiler.targets.torch_header import about
 
-_KEYWORDS = frozenset("""
-    auto break case char const continue default do double else enum extern float for goto if inline int long register
-    restrict return short signed sizeof static struct switch typedef union unsigned void volatile while _Bool _Complex
-    _Imaginary alignas alignof and and_eq asm bitand bitor bool catch char16_t char32_t char8_t class co_await co_return
-    co_yield compl concept consteval constexpr constinit const_cast decltype delete dynamic_cast explicit export false
-    friend mutable namespace new noexcept not not_eq nullptr operator or or_eq private protected public
-    reinterpret_cast requires static_assert static_cast template this thread_local throw true try typeid typename using
-    virtual wchar_t xor xor_eq typeof nullptr_t linux unix
-""".split())  # fmt: skip
+_KEYWORDS = frozenset({
+    "auto", "break", "case", "char", "const", "continue", "default", "do", "double", "else", "enum", "extern",
+    "float", "for", "goto", "if", "inline", "int", "long", "register", "restrict", "return", "short", "signed",
+    "sizeof", "static", "struct", "switch", "typedef", "union", "unsigned", "void", "volatile", "while", "_Bool",
+    "_Complex", "_Imaginary", "alignas", "alignof", "and", "and_eq", "asm", "bitand", "bitor", "bool", "catch",
+    "char16_t", "char32_t", "char8_t", "class", "co_await", "co_return", "co_yield", "compl", "concept", "consteval",
+    "constexpr", "constinit", "const_cast", "decltype", "delete", "dynamic_cast", "explicit", "export", "false",
+    "friend", "mutable", "namespace", "new", "noexcept", "not", "not_eq", "nullptr", "operator", "or", "or_eq",
+    "private", "protected", "public", "reinterpret_cast", "requires", "static_assert", "static_cast", "template",
+    "this", "thread_local", "throw", "true", "try", "typeid", "typename", "using", "virtual", "wchar_t", "xor",
+    "xor_eq", "typeof", "nullptr_t", "linux", "unix",
+})  # fmt: skip
 """Words of C and C++, and macros that compilers define."""
 
-_MATH = frozenset("""
-    exp expm1 log log1p log2 log10 sqrt sin cos tan asin acos atan sinh cosh tanh asinh acosh atanh erf erfc lgamma
-    fabs pow hypot atan2 INFINITY NAN size_t main printf
-""".split())  # fmt: skip
+_MATH = frozenset({
+    "exp", "expm1", "log", "log1p", "log2", "log10", "sqrt", "sin", "cos", "tan", "asin", "acos", "atan", "sinh",
+    "cosh", "tanh", "asinh", "acosh", "atanh", "erf", "erfc", "lgamma", "fabs", "pow", "hypot", "atan2", "INFINITY",
+    "NAN", "size_t", "main", "printf",
+})  # fmt: skip
 
 _OWN = frozenset({"y", "f", "c", "i", "classes", "stride", "count", "value", "gradient", "hessian", "out", "total"})
 """Names of arguments and loops."""
@@ -93,7 +97,10 @@ def _head(found: Roots, names: FileNames, single: bool) -> list[str]:
     rows = [("arguments", f"y: the target, f: {scores}; then the hyper-parameters, in the order of the loss")]
     if loss.layout == CLASSWISE:
         rows = [
-            ("arguments", f"y, f: the target and {scores} of one sample, `classes` numbers, `stride` apart (1: side by"),
+            (
+                "arguments",
+                f"y, f: the target and {scores} of one sample, `classes` numbers, `stride` apart (1: side by",
+            ),
             ("", "side; the size of an image for planes); then the hyper-parameters, in the order of the loss"),
         ]
     if not single:
@@ -172,6 +179,6 @@ def _array(found: Roots, names: FileNames, real: Real) -> str:
 def _definition(returns: str, name: str, arguments: list[str], body: list[str], doc: str) -> str:
     glued = ", ".join(a.replace(" ", _GLUE) for a in arguments)  # a line ends between arguments only
     wrapped = textwrap.wrap(f"LOSSC_FN {returns} {name}({glued})", 100, subsequent_indent="    ", **_WHOLE)
-    return "\n".join([f"/* {doc} */", *(line.replace(_GLUE, " ") for line in wrapped), "{", *(f"    {line}" for line in body), "}"])
-
-
+    return "\n".join(
+        [f"/* {doc} */", *(line.replace(_GLUE, " ") for line in wrapped), "{", *(f"    {line}" for line in body), "}"]
+    )

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from lossc.compiler.errors import LossTypeError
 from lossc.compiler.ir import ONE, Expr, F, postorder, rebuild
 from lossc.compiler.loss import CLASSWISE, Loss
 from lossc.compiler.passes.canonicalize import canonical_expr
@@ -36,23 +35,35 @@ from lossc.compiler.targets.pipeline import Stages, prepare
 
 
 @dataclass(frozen=True, slots=True)
-class Roots:
-    """The expressions of a loss that a target prints; of operators that the target has.
+class Guarded:
+    """The expression that a target prints which differentiates automatically; of operators that the target has.
 
-    Elementwise: all are at each element. Classwise: `gradient` and `hessian` at each class, for the loss of a sample;
-    `guarded` and `value` at each class unless the loss reduces itself (their sum over the classes is the loss).
+    At each element; classwise at each class, where the sum over the classes is the loss, unless it reduces itself.
     """
 
     stages: Stages
     guarded: Expr
-    value: Expr
-    gradient: Expr
-    hessian: Expr
 
     @property
     def loss(self) -> Loss:
         """The loss after its link: f is what the model gives."""
         return self.stages.guarded
+
+
+@dataclass(frozen=True, slots=True)
+class Roots(Guarded):
+    """All expressions of a loss: `value` is as `guarded`, `gradient` and `hessian` are at each class, for a sample."""
+
+    value: Expr
+    gradient: Expr
+    hessian: Expr
+
+
+def guarded(loss: Loss, key: str, options: Options = DEFAULT) -> Guarded:
+    """The loss alone, guarded, as `key` can print it. Raises LossTypeError (L345) for an operator that it lacks."""
+    stages = prepare(loss, options)
+    (printed,) = without(key, stages.guarded.body)
+    return Guarded(stages, printed)
 
 
 def roots(loss: Loss, key: str, options: Options = DEFAULT) -> Roots:
@@ -61,8 +72,8 @@ def roots(loss: Loss, key: str, options: Options = DEFAULT) -> Roots:
     Raises LossTypeError: L310 for an operator without a derivative in closed form, L345 for one that the target lacks.
     """
     stages = prepare(loss, options)
-    guarded = stages.guarded.body
-    printed = without(key, guarded, *map(in_parts, (value_only(guarded), slope_of(stages), bend_of(stages))))
+    body = stages.guarded.body
+    printed = without(key, body, *map(in_parts, (value_only(body), slope_of(stages), bend_of(stages))))
     return Roots(stages, *printed)
 
 

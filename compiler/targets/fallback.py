@@ -247,7 +247,6 @@ def _log_cosoftmax(x: Expr) -> Expr:
 
 
 EQUAL: dict[str, Callable[..., Expr]] = {
-    "eps": lambda: const(ops.EPSILON),
     "square": lambda x: x * x,
     "abs": lambda x: call("max", x, -x),
     "sign": _sign,
@@ -333,7 +332,11 @@ def refused(here: Expr, key: str) -> LossTypeError:
 
 
 def _has(key: str, op: str) -> bool:
-    return op in LEAF_OPS or (op in ops.OPS and key in ops.OPS[op].lower)
+    """Whether the target prints the operator itself: constants are numbers by then."""
+    if op in LEAF_OPS:
+        return True
+    record = ops.OPS.get(op)
+    return record is not None and (key in record.lower or not (record.arity or record.axis))
 
 
 def support_of(key: str, op: str) -> str:

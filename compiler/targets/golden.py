@@ -193,9 +193,7 @@ def _classwise(loss: Loss, settings: dict[str, float], mp: Any) -> Golden:
         if len(values) == 2:
             break
     kept = tuple(labels) if loss.y == "onehot" else ()
-    return Golden(
-        settings, tuple(inputs), tuple(targets), tuple(values), tuple(gradients), kept, tuple(curvatures)
-    )
+    return Golden(settings, tuple(inputs), tuple(targets), tuple(values), tuple(gradients), kept, tuple(curvatures))
 
 
 def _moved(scores: list[Any], index: int, step: Any) -> list[Any]:

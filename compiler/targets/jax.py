@@ -9,8 +9,10 @@ derivatives are finite wherever the value is.
 
 from __future__ import annotations
 
+import re
+
 from lossc.compiler.loss import CLASSWISE, Loss
-from lossc.compiler.targets.derivatives import Roots, roots
+from lossc.compiler.targets.derivatives import Guarded, guarded
 from lossc.compiler.targets.golden import Golden, golden
 from lossc.compiler.targets.options import DEFAULT, Options
 from lossc.compiler.targets.printer import Syntax, build
@@ -40,6 +42,29 @@ def _log_softmax(x: jax.Array, axis: int, where: ArrayLike | None) -> jax.Array:
     return out if where is None else jnp.where(where, out, 0.0)
 '''
 
+_EXPM1 = '''
+@jax.custom_jvp
+def _expm1(x: jax.Array) -> jax.Array:
+    """exp(x) - 1, with the slope exp(x): JAX's own adds 1 again, which cancels far below 0."""
+    return jnp.expm1(x)
+
+
+_expm1.defjvps(lambda slope, out, x: slope * jnp.exp(x))
+'''
+
+_SIGMOID = '''
+@jax.custom_jvp
+def _sigmoid(x: jax.Array) -> jax.Array:
+    """1/(1 + exp(-x)), with a slope that keeps its digits where the value is near 1."""
+    return jax.nn.sigmoid(x)
+
+
+_sigmoid.defjvps(lambda slope, out, x: slope * (_sigmoid(x) * _sigmoid(-x)))
+'''
+
+_HELPERS = {"_log_softmax": _LOG_SOFTMAX, "_expm1": _EXPM1, "_sigmoid": _SIGMOID}
+"""Functions of the file that its loss may call."""
+
 _EXPECT = '''
 def _expect(what: str, got: jax.Array, expected: object, tolerance: float) -> None:
     """Leave with exit code 1 and a message if `got` is not `expected`, relative to the largest number there."""
@@ -56,11 +81,10 @@ def emit(loss: Loss, *, selftest: bool = True, options: Options = DEFAULT) -> st
     Raises LossTypeError: L340 for constants that float64 cannot hold, L341 for learnable coefficients, L345 for an
     operator without a form.
     """
-    found = roots(loss, SYNTAX.key, options)
+    found = guarded(loss, SYNTAX.key, options)
     loss = found.stages.written
     names = names_for(loss, _TAKEN)
     function = _function(found, names)
-    helpers = [_LOG_SOFTMAX.strip("\n")] if "_log_softmax(" in function else []
     rows = conventions(loss, "predictions", "targets", "`axis`")
     what = "classes (samples without any are 0)" if loss.layout == CLASSWISE else "elements (others are 0)"
     rows.append(("where", f"a mask of the {what} to include, or None"))
@@ -71,11 +95,12 @@ def emit(loss: Loss, *, selftest: bool = True, options: Options = DEFAULT) -> st
         f'__all__ = ["{names.function}"]',
     ]
     test = self_test(loss, names, golden(loss if options.eps == "none" else found.stages.protected))
+    helpers = [text.strip("\n") for name, text in _HELPERS.items() if re.search(rf"\b{name}\(", function)]
     parts = [*helpers, function, *([test] if selftest else [])]
     return "\n\n".join(top) + "\n\n\n" + "\n\n\n".join(parts) + "\n"
 
 
-def _function(found: Roots, names: FileNames) -> str:
+def _function(found: Guarded, names: FileNames) -> str:
     loss = found.loss
     classwise = loss.layout == CLASSWISE
     program = build(loss, SYNTAX, {"y": "y", "f": "f", **names.hyperparameters}, found.guarded)
@@ -119,8 +144,8 @@ def _arguments(loss: Loss, names: FileNames, lines: list[str]) -> list[str]:
             "if where is not None:",
             "    where = jnp.broadcast_to(jnp.asarray(where, bool), f.shape)",
             "    some = jnp.any(where, axis=axis)",
-            "    where = where | ~jnp.expand_dims(some, axis)  # a sample without classes is computed, and left out",
             "    y, f = jnp.where(where, y, 0.0), jnp.where(where, f, 0.5)",
+            "    where = where | ~jnp.expand_dims(some, axis)  # a sample without classes is computed, and left out",
         ]
     else:
         body += [
@@ -131,8 +156,6 @@ def _arguments(loss: Loss, names: FileNames, lines: list[str]) -> list[str]:
 
 
 def _mentions(lines: list[str], name: str) -> bool:
-    import re
-
     return any(re.search(rf"\b{re.escape(name)}\b", line) for line in lines)
 
 
@@ -180,6 +203,10 @@ def _compared(loss: Loss, names: FileNames, found: Golden) -> list[str]:
         "if single.dtype != jnp.float32:",
         '    raise SystemExit(f"self-test failed: float32 input gave {single.dtype}")',
         '_expect("float32 values", single, values, 1e-2)',
-        *([f'_expect("class indices", one(z, jnp.asarray({list(found.labels)})), values, 1e-9)'] if found.labels else []),
+        *(
+            [f'_expect("class indices", one(z, jnp.asarray({list(found.labels)})), values, 1e-9)']
+            if found.labels
+            else []
+        ),
         f'print("ok: {f}: {len(found.values)} values, gradients and Hessians equal the reference to 1e-9")',
     ]

@@ -31,8 +31,10 @@ from lossc.compiler.targets.scalars import constant_value
 from lossc.compiler.targets.templates import fill
 from lossc.compiler.targets.torch_header import about
 
-_PATIENCE = 30.0
-"""Seconds for the verdicts: far more than they need, so that the same file comes out on a slow machine."""
+_LARGEST_JUDGED = 500
+"""Nodes (unfolded) of a loss whose traits are looked for."""
+_PATIENCE = 5.0
+"""Seconds for the verdicts, ten times what named losses need; what is not known then counts as `false`."""
 
 DISTANCE, MARGIN, SUPERVISED = "DistanceLoss", "MarginLoss", "SupervisedLoss"
 
@@ -143,8 +145,8 @@ def _of_one_number(loss: Loss, base: str) -> Loss:
 
 
 def _judged(linked: Loss) -> Mapping[str, str]:
-    """Property -> proved, refuted or unknown; nothing for a loss whose hyper-parameters have no values."""
-    if any(p.default is None for p in linked.params):
+    """Property -> proved, refuted or unknown; nothing for a loss too large, or with hyper-parameters without values."""
+    if any(p.default is None for p in linked.params) or linked.body.tree_size > _LARGEST_JUDGED:
         return {}
     from lossc.compiler.analysis.verdicts.judge import judge
 

@@ -2,7 +2,7 @@
 
     >>> print(lossc.parse("(y - f)^2", name="mse").emit("keras"))
 
-The class is registered as serialisable and reduces as Keras names it ("sum_over_batch_size", "sum", "mean", "none", ...).
+The class is registered as serialisable and reduces as Keras names it ("sum_over_batch_size", "sum", "none", ...).
 As Keras's own losses, `call(y_true, y_pred)` gives one value a sample: the mean over the last axis of an elementwise
 loss, the loss over the classes (last axis) of another, where labels may be class indices.
 """
@@ -35,7 +35,7 @@ SYNTAX = Syntax(
 
 _TAKEN = frozenset({
     "keras", "ops", "y_true", "y_pred", "axis", "y", "f", "num_classes", "dtype", "out", "name", "reduction", "self",
-    "call", "get_config", "from_config", "fn", "half", "made", "config", "numbers", "losses", "narrow",
+    "call", "get_config", "from_config", "made", "config", "numbers", "wanted", "again", "losses", "narrow",
 })  # fmt: skip
 
 _EXPECT = '''
@@ -71,7 +71,9 @@ def emit(loss: Loss, *, selftest: bool = True, options: Options = DEFAULT) -> st
 
 
 def _conventions(linked: Loss, loss: Loss) -> list[tuple[str, str]]:
-    scores = "scores (from_logits=True in Keras's words)" if linked is not loss and linked.f == "logit" else "predictions"
+    scores = (
+        "scores (from_logits=True in Keras's words)" if linked is not loss and linked.f == "logit" else "predictions"
+    )
     if loss.layout == CLASSWISE:
         indices = ", or class indices: without that axis, or with 1 there" if loss.y in ("onehot", "prob") else ""
         return [("arguments", f"y_pred: {scores}, classes on the last axis; y_true: the same shape{indices}")]
@@ -129,10 +131,10 @@ def _class(loss: Loss, cls: str, names: FileNames) -> str:
     """The Loss, with what Keras needs to save and load it."""
     own = list(names.hyperparameters.values())
     arguments = [
-        "self", *options_of(loss, names), *([] if _all_default(loss) else ["*"]), 'reduction: str = "sum_over_batch_size"',
+        "self", *options_of(loss, names), 'reduction: str = "sum_over_batch_size"',
         f'name: str = "{names.function}"', "dtype: object = None",
     ]  # fmt: skip
-    options = "".join(f", self.{n}" for n in [p for p in _in_order(loss, names)])
+    options = "".join(f", self.{n}" for n in _in_order(loss, names))
     body = [
         f'"""{cls} for `model.compile(loss=...)`: one value a sample, then the reduction."""',
         "",
@@ -150,10 +152,6 @@ def _class(loss: Loss, cls: str, names: FileNames) -> str:
     ]
     top = ['@keras.saving.register_keras_serializable(package="lossc")', f"class {cls}(keras.losses.Loss):"]
     return "\n".join([*top, indent(body)])
-
-
-def _all_default(loss: Loss) -> bool:
-    return all(p.default is not None for p in loss.params)
 
 
 def _in_order(loss: Loss, names: FileNames) -> list[str]:
@@ -188,7 +186,8 @@ def _self_test(loss: Loss, cls: str, names: FileNames, found: Golden) -> str:
             f'made = {cls}({settings}{", " if settings else ""}dtype="float64")',
             '_expect("mean", made(targets, inputs), sum(values) / len(values), 1e-9)',
             "config = keras.losses.serialize(made)",
-            '_expect("saved and loaded", keras.losses.deserialize(config)(targets, inputs), made(targets, inputs), 1e-5)',
+            "again = keras.losses.deserialize(config)",
+            '_expect("saved and loaded", again(targets, inputs), made(targets, inputs), 1e-5)',
             f'print("ok: {cls}: {len(found.values)} values equal the reference to 1e-9")',
         ]
     else:

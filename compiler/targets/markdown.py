@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 
 from lossc._version import __version__
 from lossc.compiler.errors import LossTypeError
+from lossc.compiler.ir import COEF, leaves
 from lossc.compiler.literals import write_number
 from lossc.compiler.loss import CLASSWISE, IDENTITY, SOFTMAX, Loss
 from lossc.compiler.printing import to_text
@@ -105,7 +106,9 @@ def _gradient(loss: Loss) -> str:
 
 
 def _values(loss: Loss) -> str:
-    """A table of points; none where no point is defined, smooth and well conditioned."""
+    """A table of points; none where no point is defined, smooth and well conditioned, or coefficients are open."""
+    if leaves(loss.body, COEF):
+        return ""
     found = golden(of_probabilities(loss))
     if not found.values:
         return ""

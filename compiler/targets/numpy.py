@@ -8,8 +8,10 @@ the caller's. They compute in the dtype of y_pred.
 
 from __future__ import annotations
 
+import re
+
 from lossc.compiler.ir import Expr
-from lossc.compiler.loss import CLASSWISE, IDENTITY, Loss
+from lossc.compiler.loss import CLASSWISE, Loss
 from lossc.compiler.targets.derivatives import Roots, roots
 from lossc.compiler.targets.golden import Golden, golden
 from lossc.compiler.targets.options import DEFAULT, Options
@@ -113,7 +115,11 @@ def emit(loss: Loss, *, selftest: bool = True, options: Options = DEFAULT) -> st
     helpers += [_EACH] if "_each(" in code else []
     rows = conventions(loss, "y_pred", "y_true", "`axis`")
     exported = [f'"{names.function}{end}"' for end in ("", "_gradient", "_hessian")]
-    top = [head(found.stages, names, rows), _imports("_each(" in code), call_line("__all__ = ", exported, brackets="[]")]
+    top = [
+        head(found.stages, names, rows),
+        _imports("_each(" in code),
+        call_line("__all__ = ", exported, brackets="[]"),
+    ]
     test = self_test(loss, names, golden(loss if options.eps == "none" else found.stages.protected))
     parts = [*(h.strip("\n") for h in helpers), *functions, *([test] if selftest else [])]
     return "\n\n".join(top) + "\n\n\n" + "\n\n\n".join(parts) + "\n"
@@ -147,15 +153,15 @@ def _function(found: Roots, names: FileNames, end: str, root: Expr) -> str:
     if end or not classwise:
         lines.append("return whole.astype(f.dtype)")
     else:
-        lines.append("return np.take(whole, 0, axis=axis)" if loss.reduces_itself else "return np.sum(whole, axis=axis)")
+        lines.append(
+            "return np.take(whole, 0, axis=axis)" if loss.reduces_itself else "return np.sum(whole, axis=axis)"
+        )
     body += ['with np.errstate(all="ignore"):', *(f"    {line}" for line in lines)]
     doc = _DOCS[end].format(per="sample" if classwise else "element")
     return definition(names.function + end, [a for a in arguments if a], "np.ndarray", doc, body)
 
 
 def _mentions(lines: list[str], name: str) -> bool:
-    import re
-
     return any(re.search(rf"\b{re.escape(name)}\b", line) for line in lines)
 
 
@@ -168,7 +174,8 @@ def self_test(loss: Loss, names: FileNames, found: Golden) -> str:
         body += golden_lines(found, "inputs", "targets", "values", "gradients", "curvatures")
         body += [f'_expect("{what}", {f}{end}(targets, inputs{options}), {what}, 1e-9)' for end, what in ends]
         body.append(f"single = {f}(targets, np.asarray(inputs, np.float32){options})")
-        body += ["if single.dtype != np.float32:", '    raise SystemExit("self-test failed: float32 gave another dtype")']
+        body.append("if single.dtype != np.float32:")
+        body.append('    raise SystemExit("self-test failed: float32 gave another dtype")')
         body.append('_expect("float32 values", single, values, 1e-2)')
         if found.labels:
             body.append(f'_expect("class indices", {f}({list(found.labels)}, inputs{options}), values, 1e-9)')
@@ -178,5 +185,3 @@ def self_test(loss: Loss, names: FileNames, found: Golden) -> str:
         body.append(f'print("ok: {f} (nothing to compare: defined at no point tried)")')
     test = ["def _self_test() -> None:", indent(body), "", "", 'if __name__ == "__main__":', "    _self_test()"]
     return "\n".join([*([_EXPECT.strip("\n"), "", ""] if found.values else []), *test])
-
-

@@ -46,8 +46,8 @@ class Syntax:
     assign     an assignment: `{0}` the name, `{1}` the code
     number     how a constant (a float64, or a truth value) is written
     wrapped    operator -> positions at which a bare constant is made a value of the target by `value`; for `where`,
-               unless the positions are `None`, only if no branch is a value anyway. "*" stands for every operator that is not named, `None` for all
-               positions
+               unless the positions are `None`, only if no branch is a value anyway. "*" stands for every operator that
+               is not named, `None` for all positions
     value      a constant as a value of the target, `{0}` the number, `{f}` the prediction and `{y}` the target; ""
                where constants are good anywhere
     split      whether composite templates are taken apart into single operations (they must read as Python)

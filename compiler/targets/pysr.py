@@ -17,10 +17,11 @@ from lossc.compiler.errors import LossTypeError, UsageError
 from lossc.compiler.ir import const, param, postorder, substitute
 from lossc.compiler.loss import Loss
 from lossc.compiler.ops.forms.julia import KEY, SPECIAL
-from lossc.compiler.targets.derivatives import roots
-from lossc.compiler.targets.fallback import support_of
+from lossc.compiler.targets.closed_form import value_only
+from lossc.compiler.targets.fallback import support_of, without
 from lossc.compiler.targets.julia import lines_of, mentions, pointwise
 from lossc.compiler.targets.options import DEFAULT, Options
+from lossc.compiler.targets.pipeline import prepare
 from lossc.compiler.targets.torch_header import about
 
 
@@ -36,8 +37,9 @@ def emit(loss: Loss, *, weighted: bool = False, options: Options = DEFAULT) -> s
             hint = f"give it one: --param {p.name}=1.0, or `loss.with_defaults({p.name}=1.0)`"
             raise UsageError("L242", f"`{p.name}` needs a value: the text has no hyper-parameters", hint=hint)
     fixed = {param(p.name): const(p.default) for p in loss.params if p.default is not None}
-    found = roots(replace(loss, body=substitute(loss.body, fixed), params=()), KEY, options)
-    for here in postorder(found.value):
+    stages = prepare(replace(loss, body=substitute(loss.body, fixed), params=()), options)
+    (value,) = without(KEY, value_only(stages.guarded.body))
+    for here in postorder(value):
         if here.op in SPECIAL:
             raise LossTypeError(
                 "L345",
@@ -45,8 +47,8 @@ def emit(loss: Loss, *, weighted: bool = False, options: Options = DEFAULT) -> s
                 expected="operators that `lossc targets` shows for pysr",
                 hint="export it with the target julia, and define it where PySR runs",
             )
-    body = lines_of(found.loss, {}, found.value)
-    head = about(found.stages, "loss", {}, __version__, [(p.name, repr(float(p.default or 0))) for p in loss.params])
+    body = lines_of(stages.guarded, {}, value)
+    head = about(stages, "loss", {}, __version__, [(p.name, repr(float(p.default or 0))) for p in loss.params])
     given = [f"{n} = T({a})" for n, a in (("f", "prediction"), ("y", "target")) if mentions("\n".join(body), n)]
     *lines, result = body
     lines = [

@@ -2,8 +2,9 @@
 
     >>> print(lossc.parse("(y - f)^2", name="mse").emit("tensorflow"))
 
-The function takes `(y_true, y_pred, *, ...)` and gives one value an element, or a sample: the reduction is the caller's,
-as with tf.nn's losses. TensorFlow differentiates the guarded loss, so that derivatives are finite wherever the value is.
+The function takes `(y_true, y_pred, *, ...)` and gives one value an element, or a sample: the reduction is the
+caller's, as with tf.nn's losses. TensorFlow differentiates the guarded loss, so that derivatives are finite wherever
+the value is.
 """
 
 from __future__ import annotations

@@ -1,16 +1,13 @@
 """The error of a loss as a figure: bits of error of value and gradient along one line, before and after.
 
-matplotlib is imported when a figure is asked for, never its global state.
+It looks as all figures do (`lossc.runtime.plots.style`).
 """
 
 from __future__ import annotations
 
-import io
 import math
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from lossc.compiler.errors import UsageError
 from lossc.compiler.formats import FORMATS
 from lossc.compiler.loss import Loss
 from lossc.compiler.printing import to_text
@@ -18,15 +15,16 @@ from lossc.runtime.accuracy.measure import both, compare
 from lossc.runtime.accuracy.points import sweep
 from lossc.runtime.accuracy.report import AFTER, BEFORE, GRADIENT, RIGHT, VALUE
 from lossc.runtime.accuracy.truth import Oracle
+from lossc.runtime.plots.style import LIGHT, saved
+from lossc.runtime.plots.style import check as check  # handed on
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-SUFFIXES = ("png", "svg", "pdf")
 LOOKS: dict[str, dict[str, Any]] = {
-    BEFORE: {"color": "#D55E00", "marker": "x", "label": "as written"},
-    AFTER: {"color": "#0072B2", "marker": ".", "label": "compiled"},
+    BEFORE: {"color": LIGHT.lines[1], "marker": "x", "label": "as written"},
+    AFTER: {"color": LIGHT.lines[0], "marker": ".", "label": "compiled"},
 }
 """Two colours that colour-blind readers tell apart, and two shapes for those who print in grey."""
 LEAST, MOST, EACH_SIDE = -4.0, 2.7, 70
@@ -36,37 +34,12 @@ LONGEST = 60
 """Characters of a formula in the title."""
 
 
-def check(path: str) -> str:
-    """The format that a file name asks for, before any work is done for it.
-
-    Raises UsageError (L260) if it is none that can be drawn, or if matplotlib is not installed.
-    """
-    suffix = path.rpartition(".")[2].lower() if "." in path else ""
-    if suffix not in SUFFIXES:
-        raise UsageError("L260", f"{path!r} is no name of a figure", expected="a name that ends in .png, .svg or .pdf")
-    if find_spec("matplotlib") is None:
-        raise UsageError("L260", "a figure needs matplotlib, which is not installed", hint="pip install matplotlib")
-    return suffix
-
-
 def figure(loss: Loss, dtype: str = "float32", *, suffix: str = "png") -> bytes:
     """The figure as the bytes of a PNG, SVG or PDF file; the same for the same loss.
 
     Raises UsageError (L260) where matplotlib is not installed or the format is unknown.
     """
-    check(f"figure.{suffix}")
-    import matplotlib
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    with matplotlib.rc_context({"svg.hashsalt": "lossc", "svg.fonttype": "none"}):
-        drawn = Figure(figsize=(8.0, 6.0), layout="constrained")
-        FigureCanvasAgg(drawn)
-        _draw(drawn, loss, dtype)
-        out = io.BytesIO()
-        date = {"svg": "Date", "pdf": "CreationDate"}.get(suffix)
-        drawn.savefig(out, format=suffix, dpi=150, metadata={date: None} if date else None)
-    return out.getvalue()
+    return saved((8.0, 6.0), lambda drawn: _draw(drawn, loss, dtype), suffix)
 
 
 def _draw(drawn: Figure, loss: Loss, dtype: str) -> None:
@@ -92,7 +65,7 @@ def _draw(drawn: Figure, loss: Loss, dtype: str) -> None:
     panels[0].set_title(f"{formula if len(formula) <= LONGEST else loss.name}: error against mpmath in {dtype}")
     panels[1].set_xlabel(f"{what} (logarithmic beyond ±0.01)")
     marks = {label: mark for axes in panels for mark, label in zip(*axes.get_legend_handles_labels(), strict=True)}
-    drawn.legend(list(marks.values()), list(marks), loc="outside lower center", ncols=3, frameon=False)
+    drawn.legend(list(marks.values()), list(marks), loc="outside lower center", ncols=3)
 
 
 def _marks(axes: Axes, x: list[float], y: list[float], **look: Any) -> None:
@@ -107,4 +80,5 @@ def _frame(axes: Axes, of: str, dtype: str) -> None:
     axes.set_ylabel(f"error of the {of} (bits)")
     axes.axhline(RIGHT, color="0.5", linewidth=0.8, linestyle="--", label="correctly rounded")
     axes.axhline(form.digits, color="0.5", linewidth=0.8, linestyle=":", label="no digit right")
-    axes.grid(True, linewidth=0.3)
+    axes.grid(True, color=LIGHT.rule, linewidth=0.5)
+    axes.set_axisbelow(True)

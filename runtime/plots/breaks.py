@@ -62,16 +62,21 @@ def _rough(values: Array) -> bool:
 
 
 def places(roots: Sequence[Expr], grid: Array) -> list[float]:
-    """Inside the grid, in order: zeros of what operators bend or end at, and ends of where the roots have values."""
+    """The ends of the grid, and between them in order: zeros of what operators bend or end at, and ends of where the
+    roots have values. A break so near to an end that it cannot be seen takes its place.
+    """
     suspects = dict.fromkeys(f for root in roots for k in _suspects(root) for f in _factors(k))
     found = [z for k in suspects for z in _zeros(k, grid)]
     found += [e for root in roots for e in _ends(root, grid)]
-    wide = float(grid[-1] - grid[0])
+    low, high = float(grid[0]), float(grid[-1])
+    least = APART * (high - low)
+    low = max([low, *(b for b in found if low < b <= low + least)])
+    high = min([high, *(b for b in found if high - least <= b < high)])
     kept: list[float] = []
     for b in sorted(found):
-        if grid[0] + APART * wide < b < grid[-1] - APART * wide and (not kept or b - kept[-1] > APART * wide):
+        if low + least < b < high - least and (not kept or b - kept[-1] > least):
             kept.append(b + 0.0)
-    return kept if len(kept) <= MOST_BREAKS else []
+    return [low, *(kept if len(kept) <= MOST_BREAKS else []), high]
 
 
 def _suspects(root: Expr) -> list[Expr]:

@@ -36,6 +36,8 @@ INWARD = (0.04, 0.16, 0.36, 0.64, 1.0)
 FEW = 24
 """With more breaks, curves are not followed so closely: only the limits are looked at."""
 DIGITS = 40
+HUGE = 1e100
+"""Greater numbers are drawn as if they were infinite."""
 LEAP = 3.0
 """Two points that differ by more than so many times the shown range, with opposite signs, are not joined."""
 SMOOTH, KINK, JUMP, POLE, EDGE = "smooth", "kink", "jump", "pole", "edge"
@@ -85,9 +87,10 @@ def sampled(track: Track, low: float, high: float, domain: Interval, what: Seque
     roots = {VALUE: track.expression(VALUE), **{q: track.expression(q) for q in QUANTITIES if q in what}}
     above = {q: _slope_of(track, q, roots) for q in what}  # shows the kinks
     grid = fine_grid([roots[q] for q in what], low, high, POINTS)
-    cuts = places(list(roots.values()), grid)
+    ends = places(list(roots.values()), grid)
+    cuts = ends[1:-1]
     near = NEAR if len(cuts) <= FEW else NEAR[:3]
-    parts = [_part(roots, a, b, grid, near) for a, b in pairwise([low, *cuts, high])]
+    parts = [_part(roots, a, b, grid, near) for a, b in pairwise(ends)]
     return {q: _series(q, above[q], parts, cuts) for q in what}
 
 
@@ -130,8 +133,9 @@ def _part(roots: Mapping[str, Expr], low: float, high: float, grid: Array, near_
     plain = evaluate_in(FLOAT64, list(roots.values()), points_of(inner)) if len(inner) else [inner] * len(roots)
     order = np.argsort(x, kind="stable")
     values = {name: np.concatenate([e, p])[order] for name, e, p in zip(roots, exact, plain, strict=True)}
-    for name, known in values.items():  # a formula of the slope may go on where the loss has ended
-        values[name] = np.where(np.isnan(values[VALUE]), math.nan, known)
+    for name, known in values.items():
+        known = np.where(np.abs(known) > HUGE, np.copysign(math.inf, known), known)
+        values[name] = np.where(np.isnan(values[VALUE]), math.nan, known)  # a formula of the slope may go on alone
     ends = (np.arange(len(x)) < len(near)) & np.isclose(np.abs(x - np.where(x < (low + high) / 2, low, high)), reach)
     return _Part(x[order], values, (ends | (np.arange(len(x)) >= len(near)))[order])
 
@@ -193,7 +197,8 @@ def _torn(x: Array, y: Array, scale: float) -> tuple[Array, Array]:
     """The curve, torn where it leaps from far on one side to far on the other: at a pole that nobody foresaw."""
     import numpy as np
 
-    leaps = np.flatnonzero((np.abs(np.diff(y)) > LEAP * scale) & (y[1:] * y[:-1] < 0))
+    with np.errstate(invalid="ignore"):
+        leaps = np.flatnonzero((np.abs(np.diff(y)) > LEAP * scale) & (np.sign(y[1:]) * np.sign(y[:-1]) < 0))
     return np.insert(x, leaps + 1, x[leaps]), np.insert(y, leaps + 1, math.nan)
 
 
@@ -215,7 +220,12 @@ def _gaps(parts: Sequence[_Part], name: str) -> list[tuple[float, float]]:
 
 
 def _break(at: float, before: _Part, after: _Part, name: str, above: str | None, scale: float) -> Break:
-    left, right = _limit(before.values[name][::-1]), _limit(after.values[name])
+    import numpy as np
+
+    left, right = (
+        _limit(values) if np.isfinite(values).any() else math.nan
+        for values in (before.values[name][::-1], after.values[name])
+    )
     if math.isnan(left) or math.isnan(right):
         kind = SMOOTH if math.isnan(left) and math.isnan(right) else EDGE
         return Break(at, kind, left, right)
@@ -244,6 +254,8 @@ def _limit(values: Array) -> float:
 
     The steps shrink by a factor; where they do not shrink, there is no bound.
     """
+    if len(values) < 3:
+        return math.nan
     near, next_, far = (float(v) for v in values[:3])
     if math.isinf(near):
         return near

@@ -21,6 +21,8 @@ from lossc.runtime.plots.tracks import QUANTITIES, Axis, Track, Ways, common_way
 CLASSES = 10
 MOST_CLASSES = 1_000_000
 MOST_PANELS = 20
+LEAST, NARROW = 1e-50, 1e-4
+"""The width that a range has at least (and at most, the other way round), and in parts of the numbers in it."""
 BY_TARGET, BY_LOSS = "targets", "losses"
 
 
@@ -178,6 +180,9 @@ def view_of(what: Sequence[str], targets: Sequence[float], classes: int, ranges:
             )
         if not (math.isfinite(low) and math.isfinite(high) and low < high):
             raise UsageError("L260", f"{low:g}..{high:g} is no range", expected="two numbers, the lower first")
+        most = max(abs(low), abs(high))
+        if not LEAST < high - low < 1 / LEAST or high - low < NARROW * most:
+            raise UsageError("L260", f"{low!r}..{high!r} is too {'wide' if most > 1 / LEAST else 'narrow'} to be drawn")
     return View(tuple(dict.fromkeys(what)), tuple(dict.fromkeys(targets)), classes, ranges)
 
 
@@ -224,5 +229,8 @@ def _sides(over: str) -> bool:
 def _panel(title: str, axis: Axis, lines: Sequence[tuple[str, int, Track]], view: View) -> Panel:
     shown = view.shown(axis)
     made = [Line(label, k, sampled(track, *shown, axis.domain, view.what)) for label, k, track in lines]
+    if not any(math.isfinite(v) for line in made for series in line.series.values() for v in series.even.tolist()):
+        raise UsageError("L260", f"there is no finite value to draw for {axis.label} from {shown[0]:g} to {shown[1]:g}",
+                         hint="another --range")  # fmt: skip
     notes = tuple(dict.fromkeys(n for _, _, track in lines for n in track.notes))
     return Panel(title, axis, shown, notes, tuple(made))

@@ -123,7 +123,7 @@ def _sheet(member: Member, names: bool, view: View) -> Sheet:
     heights = {q: np.where(there & np.isfinite(found[q]), found[q], math.nan).reshape(grid_f.shape) for q in view.what}
     if not any(np.isfinite(h).any() for h in heights.values()):
         raise UsageError("L260", f"`{member.name}` has no finite value there", hint="another --range")
-    notes = (f"C = {view.classes}",) if ways.counted else ()
+    notes = (f"C = {view.classes:,}",) if ways.counted else ()
     return Sheet(member.label(names), notes, f, y, heights, comparable(loss) or (loss.f == "prob"))
 
 

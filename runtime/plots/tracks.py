@@ -159,7 +159,7 @@ class Ways:
     def tracks(self, way: str, targets: Sequence[float] = ()) -> list[Track]:
         """The functions that it is drawn by. Raises UsageError (L260) for targets that it does not have."""
         loss = self.subject.loss
-        notes = (f"C = {self.classes}",) if self.counted else ()
+        notes = (f"C = {self.classes:,}",) if self.counted else ()
         if way == RESIDUAL:
             assert self.subject.distance is not None
             return [Track("", self.subject.distance, loss, notes)]
@@ -196,7 +196,7 @@ class Ways:
         mine, steep = (T, -row.target) if y else (J, -row.other)
         there = {leaf: F if leaf is mine else others for leaf in LEAVES}
         curve = derivative(steep, mine)
-        line = f"others {'(1 − f)/' + str(self.classes - 1) if row.link != SCORES else '0'} each"
+        line = f"others {f'(1 − f)/{self.classes - 1:,}' if row.link != SCORES else '0'} each"
         value, slope, bend = (substitute(e, there) for e in (row.body, steep, curve))
         return Track(self.called(y), value, self.subject.loss, (*notes, line), (slope, bend))
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lossc.cli.commands.analyze import boxes
+from lossc.cli.analysis_options import boxes
 from lossc.compiler.analysis.analyze import analyze
 from lossc.compiler.analysis.verdicts.judge import judge
 from lossc.grammar import parse

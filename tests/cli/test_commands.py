@@ -22,10 +22,13 @@ from lossc.grammar.library import named, named_losses
 from tests.cli.support import Ran, environment, example, process
 
 Run = Callable[..., Ran]
-SLOW = {"train", "demo", "optimize", "adapt", "search", "landscape", "lr-sweep", "representations", "curves", "runtime"}
+SLOW = {
+    "train", "demo", "optimize", "adapt", "search", "landscape", "lr-sweep", "representations", "curves", "runtime",
+    "plot",
+}  # fmt: skip
 OF_RUNS = {"resume", "runs", "best", "report", "transfer"}
 """Their examples need a search: tests/cli/test_search.py has one."""
-"""Commands that load torch: their examples run in tests/cli/test_train.py."""
+"""Commands that load torch or draw: their examples run in the tests of their own."""
 
 
 def examples(name: str) -> list[str]:

@@ -280,7 +280,7 @@ def test_targets_scaled_to_a_range(lossc: Run) -> None:
 
 SHORT = {
     **demo.SEARCH, "population": 2, "generations": 1, "fitness_steps": 5, "meta_steps": 2, "reject_steps": 30,
-    "rerank": 1, "rerank_steps": 10, "test_seeds": 2,
+    "rerank": 1, "rerank_steps": 10, "test_seeds": 1,
 }  # fmt: skip
 """The search of a demo, in seconds."""
 

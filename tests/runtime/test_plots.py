@@ -152,6 +152,15 @@ def test_where_there_is_no_value_is_said() -> None:
     assert picture(parse("1/(y - f)"), what=("loss",)).panels[0].lines[0].series["loss"].gaps == ()
 
 
+def test_breaks_that_cannot_be_seen_leave_no_stroke() -> None:
+    """|log(sqrt(f) + eps)| has its kink at 1 - 2e-7, at the end of the axis: its slope does not turn back there; and
+    where numbers overflow there is no pole."""
+    series = picture(named("evomal_a"), what=("grad",)).panels[0].lines[0].series["grad"]
+    assert not series.breaks and np.nanmax(series.values) < 0
+    steep = picture(parse("exp(exp(exp(f)))*y"), what=("loss",), targets=(1.0,)).panels[0].lines[0].series["loss"]
+    assert [b.kind for b in steep.breaks] == ["edge"] and len(steep.gaps) == 1
+
+
 def test_curves_are_followed_to_their_limits() -> None:
     """The two ends of a jump are the limits, also where slopes have no bound."""
     (kink,) = picture(parse("abs(y - f)^0.1 + 1"), what=("loss",)).panels[0].lines[0].series["loss"].breaks
@@ -226,6 +235,8 @@ def test_families_have_a_line_for_each_combination() -> None:
         (["focal"], {"ranges": {"f": (2.0, 3.0)}}, "L260"),
         (["focal"], {"ranges": {"f": (0.5, 0.5)}}, "L260"),
         (["focal"], {"ranges": {"f": (0.1, math.nan)}}, "L260"),
+        (["mse"], {"ranges": {"f": (-1e300, 1e300)}}, "L260"),
+        (["mse"], {"ranges": {"f": (1.0, math.nextafter(1, 2))}}, "L260"),
         (["focal"], {"ranges": {"x": (0.1, 0.2)}}, "L260"),
         (["focal"], {"panels": "rows"}, "L260"),
     ],
@@ -244,6 +255,7 @@ def test_what_cannot_be_drawn_is_refused(losses: list[str], how: dict[str, objec
         (parse("a*f", params={"a": None}), "L208"),
         (parse("phi[0]*f"), "L208"),
         (parse("trigamma(f)*y"), "L310"),
+        (parse("log(-1 - (y - f)^2)"), "L260"),
     ],
 )
 def test_losses_that_have_no_curve(loss: Loss, code: str) -> None:

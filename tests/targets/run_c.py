@@ -50,5 +50,7 @@ def library(path: Path, name: str) -> ctypes.CDLL:
         path.with_suffix(".c").write_text("\n".join(source) + "\n")
         compiler = os.environ.get("CC", "gcc")
         flags = ["-std=c99", "-O1", "-shared", "-fPIC", *FLAGS]
-        subprocess.run([compiler, *flags, path.with_suffix(".c").name, "-o", made.name, "-lm"], cwd=path.parent, check=True)
+        subprocess.run(
+            [compiler, *flags, path.with_suffix(".c").name, "-o", made.name, "-lm"], cwd=path.parent, check=True
+        )
     return ctypes.CDLL(str(made))

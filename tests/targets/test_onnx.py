@@ -1,4 +1,4 @@
-"""ONNX models in ONNX Runtime: parity with mpmath, options, and what a model says of itself. Needs onnx, onnxruntime."""
+"""ONNX models in ONNX Runtime: parity with mpmath, options, and what a model says of itself."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import pytest
 from lossc.compiler.errors import LossTypeError
 from lossc.compiler.targets.onnx.emit import emit
 from lossc.compiler.targets.onnx.graph import Graph
+from lossc.grammar import parse
 from lossc.grammar.library import named
-from lossc.grammar.parse import parse
 from tests.targets.cases import named_case, named_losses, random_case
 from tests.targets.parity import compare
 
@@ -70,7 +70,8 @@ def test_class_indices_and_the_gradient_of_the_reduced_loss(reduction: str) -> N
     """Labels give what one-hot rows give, on images too; the gradient is that of the output `loss`."""
     rng = np.random.default_rng(0)
     z, labels = rng.normal(size=(3, 4, 2, 2)).astype(np.float32), rng.integers(0, 4, (3, 2, 2))
-    value, slope = session(emit(named("cross_entropy"), reduction=reduction, rank=4)).run(None, {"scores": z, "labels": labels})
+    model = session(emit(named("cross_entropy"), reduction=reduction, rank=4))
+    value, slope = model.run(None, {"scores": z, "labels": labels})
     p = np.exp(z) / np.exp(z).sum(axis=1, keepdims=True)
     hot = np.moveaxis(np.eye(4)[labels], -1, 1)
     losses = -np.log((p * hot).sum(axis=1))

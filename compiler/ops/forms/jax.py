@@ -2,7 +2,8 @@
 or None.
 
 `clamp` and `relu` are written by `where`, for their slopes at the ends (`jnp.clip` has 1/2 there). `_log_softmax` of such a file is JAX's own,
-but 0 at classes that are left out, where JAX has -inf.
+but 0 at classes that are left out, where JAX has -inf; `_expm1` and
+`_sigmoid` are JAX's own with slopes that do not cancel (JAX has expm1(x) + 1, and p(1 - p)).
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ KEY = "jax"
 
 _INFIX = {"add": "+", "sub": "-", "mul": "*", "div": "/", "pow": "**", "lt": "<", "le": "<=", "gt": ">", "ge": ">=",
           "eq": "==", "ne": "!="}  # fmt: skip
-_SAME = ("exp", "expm1", "log", "log1p", "log2", "log10", "sqrt", "sin", "cos", "tan", "sinh", "cosh", "tanh", "abs",
+_SAME = ("exp", "log", "log1p", "log2", "log10", "sqrt", "sin", "cos", "tan", "sinh", "cosh", "tanh", "abs",
          "sign")  # fmt: skip
 _ARC = ("asin", "acos", "atan", "asinh", "acosh", "atanh")
 
@@ -19,6 +20,7 @@ FORMS: dict[str, str] = {
     **{op: f"{{0}} {sign} {{1}}" for op, sign in _INFIX.items()},
     **{op: f"jnp.{op}({{0}})" for op in _SAME},
     **{op: f"jnp.arc{op[1:]}({{0}})" for op in _ARC},
+    "expm1": "_expm1({0})",
     "neg": "-{0}",
     "square": "jnp.square({0})",
     "max": "jnp.maximum({0}, {1})",
@@ -26,7 +28,7 @@ FORMS: dict[str, str] = {
     "where": "jnp.where({0}, {1}, {2})",
     "hypot": "jnp.hypot({0}, {1})",
     "atan2": "jnp.arctan2({0}, {1})",
-    "sigmoid": "jax.nn.sigmoid({0})",
+    "sigmoid": "_sigmoid({0})",
     "logsigmoid": "jax.nn.log_sigmoid({0})",
     "softplus": "jax.nn.softplus({0})",
     "erf": "jax.scipy.special.erf({0})",

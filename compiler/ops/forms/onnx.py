@@ -20,8 +20,7 @@ _FUNCTIONS = (
 
 _BOUNDED = "Min({0}, 1e+30)"
 _LOG1P = (
-    f"Add(Log(Add({{0}}, 1.0)), "
-    f"Div(Sub({_BOUNDED}, Sub(Add({_BOUNDED}, 1.0), 1.0)), Max(Add({_BOUNDED}, 1.0), 1e-30)))"
+    f"Add(Log(Add({{0}}, 1.0)), Div(Sub({_BOUNDED}, Sub(Add({_BOUNDED}, 1.0), 1.0)), Max(Add({_BOUNDED}, 1.0), 1e-30)))"
 )
 """log(u) + (x - (u - 1))/u for u = 1 + x as rounded: the second term is what rounding took from x."""
 

@@ -1,4 +1,4 @@
-"""The best constant prediction, where a booster starts: in closed form where that is proved, else by a search in the file.
+"""The best constant prediction, where a booster starts: in closed form where that is proved, else by a search.
 
 A loss whose slope is straight in y depends on the mean of y alone (`mean-consistent`): its best constant c solves
 L'(mean, c) = 0. A loss of two values of y is straight in the share of either. The solution is looked for among a few

@@ -63,7 +63,7 @@ def emit(loss: Loss, library: str, *, selftest: bool = True, options: Options) -
     """
     if loss.layout == CLASSWISE and loss.y not in _ROLES_OF_CLASSES:
         raise LossTypeError(
-            "L346", f"a booster gives one score a class of one label, which a loss with `y: {loss.y}` over classes is not",
+            "L346", f"a booster has one score a class and one label; a loss with `y: {loss.y}` over classes has more",
             expected="a loss with `y: onehot`, or one without class-axis operators",
         )  # fmt: skip
     scored = in_scores(loss)
@@ -170,7 +170,9 @@ def _class(made: Made) -> str:
     ]
     own = methods(made.library, made.classwise, made.names.function)
     parts_ = [indent([doc]), *([indent(fields)] if fields else []), indent(shared), own]
-    return "\n".join([f"@dataclass{'(frozen=True)' if made.library.frozen else ''}", f"class {made.cls}:", "\n\n".join(parts_)])
+    return "\n".join(
+        [f"@dataclass{'(frozen=True)' if made.library.frozen else ''}", f"class {made.cls}:", "\n\n".join(parts_)]
+    )
 
 
 def _derivatives_method(made: Made, settings: str) -> list[str]:
@@ -179,7 +181,8 @@ def _derivatives_method(made: Made, settings: str) -> list[str]:
     comment = textwrap.wrap(f"{p.name}: {p.because}", 104, break_on_hyphens=False)
     guarded = p.judged and bool(made.loss.params)
     lines = [
-        "def derivatives(self, y_true: object, raw: object, sample_weight: object = None) -> tuple[np.ndarray, np.ndarray]:",
+        "def derivatives("
+        "self, y_true: object, raw: object, sample_weight: object = None) -> tuple[np.ndarray, np.ndarray]:",
         '    """The gradient and the (diagonal) second derivative in the raw scores, times the weights."""',
         "    y, f = _arrays(y_true, raw)",
         f"    slope, bend = _derivatives(y, f{settings})",
@@ -199,9 +202,17 @@ def _predict(made: Made) -> list[str]:
     loss = made.loss
     lines = ["def predict(self, raw: object) -> np.ndarray:"]
     if loss.f == "positive":
-        return [*lines, '    """The prediction that raw scores stand for: their exponential."""', "    return np.exp(np.asarray(raw, np.float64))"]
+        return [
+            *lines,
+            '    """The prediction that raw scores stand for: their exponential."""',
+            "    return np.exp(np.asarray(raw, np.float64))",
+        ]
     if made.found.stages.written.link == IDENTITY:
-        return [*lines, '    """The prediction that raw scores stand for: themselves."""', "    return np.asarray(raw, np.float64)"]
+        return [
+            *lines,
+            '    """The prediction that raw scores stand for: themselves."""',
+            "    return np.asarray(raw, np.float64)",
+        ]
     if loss.link == SIGMOID:
         return [
             *lines, '    """The probabilities that raw scores stand for."""',

@@ -19,8 +19,7 @@ class Library:
     """A booster: its title, the methods of the class, the names that the module offers, and its usage, as text.
 
     `usage_of_two` is for targets of two values, where that is another. A library that sets attributes of the object
-    gets a class that is not frozen. `{metric}` stands for the name of the loss, which is that of the metric in the library's log, and `{cls}` for the
-    class.
+    gets a class that is not frozen. `{metric}` stands for the name of the loss, which is that of the metric in the log.
     """
 
     title: str
@@ -31,7 +30,6 @@ class Library:
     methods_of_classes: str = ""
     usage_of_two: tuple[str, ...] = ()
     frozen: bool = True
-
 
 
 _XGBOOST = '''

@@ -1,4 +1,4 @@
-"""Target "lightgbm": objective and metric for LightGBM, with the link, the choice of the Hessian and the best constant."""
+"""Target "lightgbm": objective and metric for LightGBM, with the link, a fitting Hessian and the best constant."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ from lossc.compiler.targets.options import DEFAULT, Options
 
 
 def emit(loss: Loss, *, selftest: bool = True, options: Options = DEFAULT) -> str:
-    """The source text of a file for LightGBM; raises LossTypeError for a loss that it cannot be given (L346, L310, L345)."""
+    """The source text of a file for LightGBM; raises LossTypeError (L346, L310, L345) for a loss it cannot have."""
     return emit_for(loss, "lightgbm", selftest=selftest, options=options)

@@ -110,8 +110,8 @@ LIBRARY_NAMES = frozenset({
     "losses", "derivatives", "init_score", "predict", "objective", "native_objective", "metric", "native_metric",
     "calc_ders_range", "calc_ders_multi", "is_max_optimal", "evaluate", "get_final_error", "self", "y_true", "y_pred",
     "raw", "sample_weight", "y", "f", "np", "math", "dataclass", "slope", "bend", "axis", "num_classes", "LOSS",
-    "objective", "metric", "values", "mass", "grid", "share", "mean", "predt", "data", "approxes", "target", "weight",
-    "targets", "weights", "num_class", "scores", "Any", "cost", "near", "around", "low", "high", "labels", "given", "index",
-    "every", "data", "old", "positive",
+    "values", "mass", "grid", "share", "mean", "predt", "data", "approxes", "target", "weight",
+    "targets", "weights", "num_class", "scores", "Any", "cost", "near", "around", "low", "high", "labels", "given",
+    "index",    "every", "old", "positive",
 })  # fmt: skip
 """Names that a file uses itself."""

@@ -1,7 +1,7 @@
 """Which second derivative a booster is given: chosen from what is proved of the loss in raw scores, with the reason.
 
-A booster takes Newton steps -G/(H + λ), so H must be positive and not too small. The exact L'' will do where the loss is
-convex. Where it is flat or concave, something greater takes its place:
+A booster takes Newton steps -G/(H + λ), so H must be positive and not too small. The exact L'' will do where the loss
+is convex. Where it is flat or concave, something greater takes its place:
 
 exact            L'' where convexity is proved and nothing is flat
 majoriser        a constant, the greatest L'': each step lowers the loss (smoothness is proved with that bound)
@@ -80,7 +80,7 @@ def choose(loss: Loss, found: Roots) -> Policy:
         if bound > 0:
             return _majoriser(bound, "L is convex, but flat in places where L'' = 0 (proved)")
         return Policy(CLIP, "L is convex with straight pieces, where L'' = 0: |L'| takes its place.", _clip(found))
-    linked = raw.f == "logit" and loss.link != IDENTITY or loss.f == "positive"
+    linked = (raw.f == "logit" and loss.link != IDENTITY) or loss.f == "positive"
     if linked and _proved(loss, "convex"):
         why = "L is convex in the prediction, not in the score: the curvature of the link is left out."
         return Policy(GAUSS_NEWTON, why, _gauss_newton(loss, found))
@@ -89,7 +89,9 @@ def choose(loss: Loss, found: Roots) -> Policy:
         return Policy(HALF_QUADRATIC, why, _half_quadratic(found))
     if bound > 0:
         return _majoriser(bound, "L is not convex")
-    return Policy(CLIP, "convexity in the score is refuted or not proved: where L'' < |L'|, |L'| is used.", _clip(found))
+    return Policy(
+        CLIP, "convexity in the score is refuted or not proved: where L'' < |L'|, |L'| is used.", _clip(found)
+    )
 
 
 def proofs(raw: Loss, names: tuple[str, ...] = _PROPERTIES) -> dict[str, tuple[str, str]]:
@@ -141,15 +143,16 @@ def _of_classes(loss: Loss, found: Roots) -> Policy:
         grown = call("num_classes") / (call("num_classes") - 1)
         return Policy(EXACT, why, found.hessian * grown, factor=1.5)
     if loss.link == IDENTITY and _curved(loss, found) and _proved(loss, "convex"):
-        why = "L is convex in the scores (proved), and analytic: twice the diagonal of its Hessian, as XGBoost's own softmax."
+        why = "L is convex in the scores (proved), and analytic: twice the Hessian's diagonal, as in XGBoost's softmax."
         return Policy(EXACT, why, found.hessian * 2, factor=2.0)
     proof = "L is convex in the scores (proved)" if loss.link == IDENTITY and _proved(loss, "convex") else ""
-    why = f"{proof or 'convexity in the scores is not proved'}: where the diagonal of the Hessian is below |L'|, |L'| is used."
+    proof = proof or "convexity in the scores is not proved"
+    why = f"{proof}: where the diagonal of the Hessian is below |L'|, |L'| is used."
     return Policy(CLIP, why, _clip(found))
 
 
 def _curved(loss: Loss, found: Roots) -> bool:
-    """Whether the second derivative is not 0 on whole pieces, for all that is seen: no operator bends, and f is in it."""
+    """Whether the second derivative is not 0 on whole pieces, as far as seen: no operator bends, and f is in it."""
     smooth = all(n.op != "where" and not ops.record(n).kinks(*n.args) for n in postorder(loss.body) if n.args)
     return smooth and bool(leaves(found.hessian, ARG))
 
@@ -170,7 +173,7 @@ def _half_quadratic(found: Roots) -> Expr:
 
 
 def _gauss_newton(loss: Loss, found: Roots) -> Expr:
-    """L_ff h'^2 for f = h(z); not below L'' and a tenth of |L'|, so that no step is longer than ten units of the score."""
+    """L_ff h'^2 for f = h(z); not below L'' and a tenth of |L'|, so that no step is longer than ten units."""
     link = "exp" if loss.f == "positive" else loss.link
     through = call(link, F)
     bend = derivative(derivative(loss.body, F), F)

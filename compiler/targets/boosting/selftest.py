@@ -1,4 +1,4 @@
-"""The self-test of a boosting file: values, gradients and curvatures against golden ones, weights, the best constant."""
+"""The self-test of a boosting file: values, gradients, curvatures, weights and the best constant."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def self_test(cls: str, names: FileNames, policy: Policy, found: Golden, loss: L
     """The code of `_self_test` and of the `__main__` block; `loss` is that of the golden values.
 
     `closed` says whether the best constant has a closed form, which is then compared with its neighbours.
-   """
+    """
     classwise = loss.layout == CLASSWISE
     made = ", ".join(f"{names.hyperparameters[p.name]}={found.hyperparameters[p.name]!r}" for p in loss.params)
     body = ['"""Compare with what the reference interpreter of lossc found with 50 digits."""']
@@ -34,13 +34,19 @@ def self_test(cls: str, names: FileNames, policy: Policy, found: Golden, loss: L
             f'print("ok: {cls}: {len(found.values)} values and gradients equal the reference to 1e-9")',
         ]
     else:
-        body = ['"""Nothing to compare: see the message."""', f'print("ok: {cls} (nothing to compare: no point found)")']
+        body = [
+            '"""Nothing to compare: see the message."""',
+            f'print("ok: {cls} (nothing to compare: no point found)")',
+        ]
     test = ["def _self_test() -> None:", indent(body), "", "", 'if __name__ == "__main__":', "    _self_test()"]
     return "\n".join([*([EXPECT.strip("\n"), "", ""] if len(body) > 2 else []), *test])
 
 
 def _curvatures(policy: Policy, found: Golden) -> list[str]:
-    positive = ["if not bool(np.all(bend > 0.0)):", '    raise SystemExit(f"self-test failed: curvatures {bend.tolist()}")']
+    positive = [
+        "if not bool(np.all(bend > 0.0)):",
+        '    raise SystemExit(f"self-test failed: curvatures {bend.tolist()}")',
+    ]
     if policy.name != EXACT:
         return positive
     factor = f" * {policy.factor!r}" if policy.factor != 1.0 else ""

@@ -1,4 +1,4 @@
-"""A graph under construction: names of values, one node for each distinct operation, one initialiser for each number."""
+"""A graph under construction: names of values, a node for each distinct operation, an initialiser for each number."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The bytes of an ONNX model: the few messages of onnx.proto3 that a loss needs, in the wire format of Protocol Buffers.
+"""The bytes of an ONNX model: the few messages of onnx.proto3 that a loss needs, in the format of Protocol Buffers.
 
 A message is its fields in the order of their numbers, each a key (number and wire type) and a value: a varint, four
 bytes, or a length and bytes. That is all, so no package is needed to write a model, and the same graph gives the same
