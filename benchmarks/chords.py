@@ -39,10 +39,12 @@ def violations(gap: Array, scale: Array, confirm: Callable[[int], str]) -> Itera
 
 
 def exactly(x: object) -> object:
+    """A float, or a row of them, as mpf."""
     return [mpmath.mpf(float(v)) for v in x] if isinstance(x, np.ndarray) else mpmath.mpf(float(x))  # type: ignore[arg-type]
 
 
 def between(a: object, b: object, t: float) -> object:
+    """The point at a part t of the way from one prediction to another."""
     if isinstance(a, list):
         return [(1 - mpmath.mpf(t)) * x + mpmath.mpf(t) * z for x, z in zip(a, b, strict=True)]  # type: ignore[call-overload]
     return (1 - mpmath.mpf(t)) * a + mpmath.mpf(t) * b  # type: ignore[operator]
@@ -111,10 +113,12 @@ def pairs(attacked: Attacked, n: int) -> Iterator[tuple[Array, Array, Array]]:
 
 
 def distances(a: Array, b: Array) -> Array:
+    """How far predictions are apart."""
     return np.sqrt(((a - b) ** 2).sum(axis=1)) if a.ndim == 2 else abs(a - b)
 
 
 def distance_exact(a: object, b: object) -> mpmath.mpf:
+    """The same for mpf."""
     if isinstance(a, list):
         return mpmath.sqrt(mpmath.fsum((x - z) ** 2 for x, z in zip(a, b, strict=True)))  # type: ignore[call-overload]
     return abs(a - b)  # type: ignore[operator]
@@ -264,6 +268,8 @@ def continuous(attacked: Attacked, verdict: Verdict, n: int) -> Iterator[str]:
 
 
 def derivative_jumps(order: int) -> Claim:
+    """The claim that a derivative of an order is continuous."""
+
     def attack(attacked: Attacked, verdict: Verdict, n: int) -> Iterator[str]:
         """Differences on both sides of points, with 60 digits: equal for smaller and smaller steps."""
         if attacked.rows:
@@ -320,6 +326,7 @@ def redescending(attacked: Attacked, verdict: Verdict, n: int) -> Iterator[str]:
 
 
 def far_out(attacked: Attacked) -> Iterator[tuple[float, float]]:
+    """Targets and directions in which f goes far out."""
     if attacked.loss.y == "sign":
         yield from ((1.0, -1.0), (-1.0, 1.0))
     elif attacked.loss.y == "binary":

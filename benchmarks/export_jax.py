@@ -111,6 +111,7 @@ def table(seeds: int) -> str:
 
 
 def main() -> None:
+    """Run and print, or write, the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--write", action="store_true", help="put the table into benchmarks/RESULTS.md")
@@ -120,8 +121,8 @@ def main() -> None:
         return
     text = (
         f"An MLP 64-{WIDTH}-10, Adam at {RATE}, {EPOCHS} epochs in batches of {BATCH}, {chosen.seeds} seeds: mean ± "
-        "standard deviation over the seeds, median time. Splits, batches and starting weights are the same.\n\n"
-        + table(chosen.seeds)
+        "standard deviation over the seeds, median time. Splits, batches and starting weights are the same. The times are short "
+        "and the machine is shared: their order of magnitude is all that they say.\n\n" + table(chosen.seeds)
     )
     print(text)
     if chosen.write:

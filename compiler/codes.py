@@ -316,12 +316,12 @@ Substitute their values first.""",
     "L342": """A constant that the dtype of --dtype cannot hold: it becomes 0, infinite or 1 there.
 Example: `lossc compile "log(f + 1e-8)" --f positive --dtype float16`
 Choose a constant that counts in that dtype, or leave --dtype out: then half precision is computed in float32.""",
-    "L346": """A loss that a booster cannot be given: it wants more than one label of an example.
-Example: `loss.emit("xgboost")` where `y: binary` goes with an operator along the class axis
-Boosters have one score a class and one label: use `y: onehot`, or a loss without class-axis operators.""",
     "L345": """An operator that a target has no form for.
 Example: `lossc export "lgamma(f)" --f positive --to onnx`
 `lossc targets` shows which target has which operator.""",
+    "L346": """A loss that a booster cannot be given: it wants more than one label of an example.
+Example: `loss.emit("xgboost")` where `y: binary` goes with an operator along the class axis
+Boosters have one score a class and one label: use `y: onehot`, or a loss without class-axis operators.""",
     "L900": """A bug in lossc.
 Please report it with the command that showed it; LOSSC_DEBUG=1 in the environment shows the traceback.""",
 }

@@ -14,7 +14,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -81,7 +81,7 @@ def tested(one: Exported, path: Path, limit: float = LIMIT) -> Exported:
     if missing:
         return replace(one, status=SKIPPED, said=missing)
     with tempfile.TemporaryDirectory() as folder:
-        for command in _commands(one.target.check, path, folder):
+        for command in _commands(one.target, path, folder):
             status, said = _ran(command, folder, limit)
             if status != PASSED:
                 return replace(one, status=status, said=said)
@@ -106,15 +106,16 @@ def _compiler() -> str:
     return next((c for c in found if c), "")
 
 
-def _commands(check: Sequence[str], path: Path, folder: str) -> list[list[str]]:
+def _commands(target: Target, path: Path, folder: str) -> list[list[str]]:
     words = {
         "{python}": sys.executable,
         "{file}": str(path.resolve()),
         "{cc}": _compiler(),
         "{out}": str(Path(folder, "selftest")),
+        "{checker}": f"lossc.runtime.{target.name}_check",
     }
     commands: list[list[str]] = [[]]
-    for word in check:
+    for word in target.check:
         if word == "&&":
             commands.append([])
         else:

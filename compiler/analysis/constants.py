@@ -47,10 +47,10 @@ def _ratio(ctx: Any, x: Any, most: int) -> Fraction | None:
     if not ctx.isfinite(x) or abs(x) > _LARGEST:
         return None
     mantissa, exponent = ctx.mpf(x).man_exp
-    exact = int(mantissa) * Fraction(2) ** exponent * (-1 if x < 0 else 1)
+    exact = Fraction(int(mantissa)) * Fraction(2) ** int(exponent) * (-1 if x < 0 else 1)
     for bound in (1000, 10**6, most):
         if bound <= most:
-            near = exact.limit_denominator(bound)
+            near: Fraction = exact.limit_denominator(bound)
             if abs(near - exact) * 10**DIGITS <= abs(exact):
                 return near
     return None

@@ -99,9 +99,14 @@ def _nodes(tree: ast.Module) -> list[ast.AST]:
     return found
 
 
-@cache
+_KNOWN: dict[type[ast.AST], bool] = {}
+
+
 def _allowed(kind: type[ast.AST]) -> bool:
-    return issubclass(kind, _NODES)
+    found = _KNOWN.get(kind)
+    if found is None:
+        found = _KNOWN[kind] = issubclass(kind, _NODES)
+    return found
 
 
 def _check(here: ast.AST, local: set[str]) -> None:

@@ -58,7 +58,6 @@ _PROLOGUE = """
 """
 
 _GLUE = "\0"
-_WHOLE = {"break_long_words": False, "break_on_hyphens": False}
 
 ORDERS = ("", "_gradient", "_hessian")
 _WHAT = {
@@ -178,7 +177,13 @@ def _array(found: Roots, names: FileNames, real: Real) -> str:
 
 def _definition(returns: str, name: str, arguments: list[str], body: list[str], doc: str) -> str:
     glued = ", ".join(a.replace(" ", _GLUE) for a in arguments)  # a line ends between arguments only
-    wrapped = textwrap.wrap(f"LOSSC_FN {returns} {name}({glued})", 100, subsequent_indent="    ", **_WHOLE)
+    wrapped = textwrap.wrap(
+        f"LOSSC_FN {returns} {name}({glued})",
+        100,
+        subsequent_indent="    ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
     return "\n".join(
         [f"/* {doc} */", *(line.replace(_GLUE, " ") for line in wrapped), "{", *(f"    {line}" for line in body), "}"]
     )

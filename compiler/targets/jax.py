@@ -28,7 +28,7 @@ from lossc.compiler.targets.python_file import (
 )
 from lossc.compiler.targets.torch_layout import indent
 
-SYNTAX = Syntax(key="jax", whole=True)
+SYNTAX = Syntax(key="jax")
 
 _TAKEN = frozenset({
     "jax", "jnp", "predictions", "targets", "where", "axis", "y", "f", "num_classes", "dtype", "some", "out", "total",
@@ -62,7 +62,20 @@ def _sigmoid(x: jax.Array) -> jax.Array:
 _sigmoid.defjvps(lambda slope, out, x: slope * (_sigmoid(x) * _sigmoid(-x)))
 '''
 
-_HELPERS = {"_log_softmax": _LOG_SOFTMAX, "_expm1": _EXPM1, "_sigmoid": _SIGMOID}
+_POWER = '''
+@jax.custom_jvp
+def _power(x: jax.Array, p: jax.Array) -> jax.Array:
+    """x to the power p, with slopes that are finite at x = 0 wherever they exist, also for p = 0."""
+    return x**p
+
+
+_power.defjvps(
+    lambda slope, out, x, p: slope * jnp.where(p == 0.0, 0.0, p * _power(x, jnp.where(p == 0.0, 1.0, p - 1.0))),
+    lambda slope, out, x, p: slope * jnp.where(x > 0.0, out * jnp.log(jnp.where(x > 0.0, x, 1.0)), 0.0),
+)
+'''
+
+_HELPERS = {"_power": _POWER, "_log_softmax": _LOG_SOFTMAX, "_expm1": _EXPM1, "_sigmoid": _SIGMOID}
 """Functions of the file that its loss may call."""
 
 _EXPECT = '''

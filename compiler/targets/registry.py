@@ -39,8 +39,9 @@ class Target:
     key       which template of an operator record it prints (`OpRecord.lower`); "" if it prints none
     lacks     operator -> why there is no form of it; only for a target without a key
     library   what its file imports, as (module, distribution); ("", "") if nothing has to be installed
-    check     the command line that runs the self-test of a file: "{python}" and "{file}" are filled in, "{out}" is a
-              path for a program; commands are separated by "&&". () if the file has none
+    check     the command line that runs the self-test of a file, () if it has none: "{python}" and "{file}" are filled
+              in, "{out}" is a path for a program, "{checker}" the module of lossc that tests a file which cannot run
+              by itself; commands are separated by "&&"
     options   names of the keyword options that `emit` takes
     """
 
@@ -148,7 +149,7 @@ BUILT_IN: dict[str, Target] = {
             emit=_HERE + "onnx.emit:emit",
             key="onnx",
             library=("onnxruntime", "onnxruntime"),
-            check=("{python}", "-m", "lossc.runtime.onnx_check", "{file}"),
+            check=("{python}", "-m", "{checker}", "{file}"),
             options=("dtype", "reduction", "gradient", "hessian", "labels", "parameters", "rank", "options"),
         ),
         Target(

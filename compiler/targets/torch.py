@@ -146,6 +146,7 @@ def _wins(kernel: Kernel, loss: Loss, names: Mapping[str, str]) -> bool:
 
 
 def operands(names: Names) -> dict[str, str]:
+    """The identifiers of y, f and the hyper-parameters."""
     return {"y": "y", "f": names.prediction, **names.hyperparameters}
 
 

@@ -10,11 +10,12 @@ from typing import Any
 
 from lossc.runtime.page.markup import NOT_TEXT, Markup, escaped, tag
 
-INK, FAINT = "#010203", "#010204"
+INK, FAINT, PAPER = "#010203", "#010204", "#010205"
 BLUE, ORANGE, GREEN, RED, PURPLE = "#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7"
 """The palette of Okabe and Ito. In the page each is a variable, so that it suits light and dark."""
 _VARIABLES = {
-    INK: "ink", FAINT: "faint", BLUE: "blue", ORANGE: "orange", GREEN: "green", RED: "red", PURPLE: "purple",
+    INK: "ink", FAINT: "faint", PAPER: "paper", BLUE: "blue", ORANGE: "orange", GREEN: "green", RED: "red",
+    PURPLE: "purple",
 }  # fmt: skip
 _SETTINGS: dict[str, Any] = {
     "svg.fonttype": "none", "svg.hashsalt": "lossc", "font.size": 11, "font.family": ["DejaVu Sans"],

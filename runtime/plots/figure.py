@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from lossc.runtime.page.drawing import drawn
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 Drawable: TypeAlias = Picture | Surfaces
 
-DOTS = 72
+DOTS = 100
 """Pixels of a page in an inch."""
 
 
@@ -73,6 +74,10 @@ def drawn_into(canvas: Any, made: Drawable, theme: Theme) -> None:
 
 
 def embedded(made: Picture, name: str) -> Markup:
-    """A picture as an element of a page, in the colours of its style sheet; `name` is that of no other figure there."""
-    width, height = size_of(made)
-    return drawn(name, made.describe(), (width * DOTS, height * DOTS), lambda canvas: draw(canvas, made, PAGE))
+    """A picture as an element of a page, in the colours of its style sheet, without its title.
+
+    `name` is that of no other figure of the page; what can be seen is said for who cannot see it (`Picture.describe`).
+    """
+    bare = replace(made, title="")
+    width, height = size_of(bare)
+    return drawn(name, made.describe(), (width * DOTS, height * DOTS), lambda canvas: draw(canvas, bare, PAGE))

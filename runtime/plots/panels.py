@@ -90,7 +90,7 @@ def _ranges(picture: Picture, cells: Cells) -> dict[tuple[int, int], Range]:
 
 
 def _panel(axes: Axes, panel: Panel, quantity: str, shown: Range, theme: Theme) -> None:
-    axes.grid(True, color=theme.rule, linewidth=0.5)
+    axes.grid(True, color=theme.rule, linewidth=0.5, alpha=theme.grid)
     axes.set_axisbelow(True)
     low, high = panel.shown
     if quantity != VALUE and shown[0] < 0 < shown[1]:

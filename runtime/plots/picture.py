@@ -67,15 +67,18 @@ class Picture:
     def describe(self) -> str:
         """What can be seen, in a sentence, for who cannot see it."""
         words = {"loss": "value", "grad": "gradient", "hess": "second derivative"}
-        parts = []
-        for panel in self.panels:
-            labels = ", ".join(line.label for line in panel.lines if line.label)
-            parts.append(" for ".join(p for p in (panel.title, labels) if p))
-        over = " and ".join(dict.fromkeys(p.axis.label for p in self.panels))
-        shown = "; ".join(p for p in parts if p)
-        begin = ", ".join(words[q] for q in self.what)
-        return f"{begin[:1].upper()}{begin[1:]} of {self.title or 'the losses'} over the {over}" + (
-            f": {shown}." if shown else "."
+        seen = _listed([words[q] for q in self.what])
+        over = _listed(list(dict.fromkeys(p.axis.label for p in self.panels)))
+        lines = list(dict.fromkeys(_listed([line.label for line in p.lines if line.label]) for p in self.panels))
+        titles = [p.title for p in self.panels if p.title]
+        if len(lines) == 1:
+            parts = [f"for {lines[0]}" if lines[0] else "", _listed(titles)]
+        else:
+            named = [(p.title, _listed([line.label for line in p.lines if line.label])) for p in self.panels]
+            parts = [_listed([f"{title} ({labels})" if labels else title for title, labels in named])]
+        shown = "; ".join(part for part in parts if part)
+        return f"{seen[:1].upper()}{seen[1:]} of {self.title or 'losses'} over the {over}" + (
+            f", {shown}." if shown else "."
         )
 
     def data(self) -> dict[str, Any]:
@@ -92,6 +95,11 @@ class Picture:
                 for p in self.panels
             ],
         }  # fmt: skip
+
+
+def _listed(words: Sequence[str]) -> str:
+    """`a, b and c`."""
+    return " and ".join(part for part in (", ".join(words[:-1]), *words[-1:]) if part)
 
 
 def _plain(series: Series) -> dict[str, Any]:

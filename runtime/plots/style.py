@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from lossc.compiler.errors import UsageError
-from lossc.runtime.page.drawing import BLUE, FAINT, GREEN, INK, ORANGE, PURPLE, RED
+from lossc.runtime.page.drawing import BLUE, FAINT, GREEN, INK, ORANGE, PAPER, PURPLE, RED
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -29,6 +29,7 @@ class Theme:
     """The colours of a figure: paper, text, axes, grid, and the lines in the order in which they are used.
 
     `maps` are the colour maps of values and of slopes over a plane: both are read in grey and by the colour-blind.
+    `grid` is how opaque the grid is.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Theme:
     rule: str
     lines: tuple[str, ...]
     maps: tuple[str, str] = ("cividis", "PuOr")
+    grid: float = 1.0
 
 
 LIGHT = Theme(
@@ -49,7 +51,7 @@ DARK = Theme(
     ("#56B4E9", "#E69F00", "#009E73", "#CC79A7", "#F0E442", "#D55E00", "#e4e7ec"),
 )  # fmt: skip
 """The palette of Okabe and Ito (2008): those first that are furthest from the paper."""
-PAGE = Theme("page", "none", INK, FAINT, FAINT, (BLUE, RED, GREEN, PURPLE, ORANGE, INK))
+PAGE = Theme("page", PAPER, INK, FAINT, FAINT, (BLUE, RED, GREEN, PURPLE, ORANGE, INK), grid=0.3)
 """For figures inside a page of `lossc.runtime.page`, whose style sheet gives the colours."""
 THEMES = {theme.name: theme for theme in (LIGHT, DARK)}
 

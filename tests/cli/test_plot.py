@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from lossc.cli.app import command
 from lossc.cli.commands.plot import EXAMPLES
 from lossc.grammar.library import named
 from lossc.runtime.plots import figure, picture
@@ -15,6 +16,7 @@ from tests.cli.support import Ran
 
 Run = Callable[..., Ran]
 LOSS = ("--what", "loss")
+PAGE = Path(__file__).parents[2] / "docs" / "figures.md"
 
 
 def test_examples_of_the_help_run(lossc: Run, tmp_path: Path) -> None:
@@ -35,6 +37,14 @@ def test_the_figure_is_the_librarys(lossc: Run, tmp_path: Path) -> None:
     assert record.pop("output") == "a.svg"
     assert record == picture(named("sparse_lsr"), **how).data()
     assert record["panels"][0]["lines"][1]["label"] == "ξ = 0.1"
+
+
+def test_the_page_of_figures_shows_commands_that_exist() -> None:
+    """Every line of docs/figures.md that calls the command has arguments and options that it takes."""
+    lines = [line for line in PAGE.read_text(encoding="utf-8").splitlines() if line.startswith("lossc plot ")]
+    assert len(lines) >= 20
+    for line in lines:
+        command("plot").make_context("plot", shlex.split(line, comments=True)[2:])
 
 
 def test_names_of_files(lossc: Run, tmp_path: Path) -> None:

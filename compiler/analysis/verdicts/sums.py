@@ -1,7 +1,7 @@
 """Losses that are a sum over the classes: what is claimed of the sum is shown by rows, not by one of its terms.
 
-A term of the Kullback-Leibler divergence, y log(y/f), is negative where f > y; the sum over a row of probabilities never
-is. So a refutation by a term counts only if some row confirms it.
+A term of the Kullback-Leibler divergence, y log(y/f), is negative where f > y; the sum over a row of probabilities
+never is. So a refutation by a term counts only if some row confirms it.
 """
 
 from __future__ import annotations

@@ -2,15 +2,15 @@
 or None.
 
 `clamp` and `relu` are written by `where`, for their slopes at the ends (`jnp.clip` has 1/2 there). `_log_softmax` of such a file is JAX's own,
-but 0 at classes that are left out, where JAX has -inf; `_expm1` and
-`_sigmoid` are JAX's own with slopes that do not cancel (JAX has expm1(x) + 1, and p(1 - p)).
+but 0 at classes that are left out, where JAX has -inf; `_expm1`, `_sigmoid`
+and `_power` are JAX's own with slopes that do not cancel (JAX has expm1(x) + 1, and p(1 - p)) and are finite.
 """
 
 from __future__ import annotations
 
 KEY = "jax"
 
-_INFIX = {"add": "+", "sub": "-", "mul": "*", "div": "/", "pow": "**", "lt": "<", "le": "<=", "gt": ">", "ge": ">=",
+_INFIX = {"add": "+", "sub": "-", "mul": "*", "div": "/", "lt": "<", "le": "<=", "gt": ">", "ge": ">=",
           "eq": "==", "ne": "!="}  # fmt: skip
 _SAME = ("exp", "log", "log1p", "log2", "log10", "sqrt", "sin", "cos", "tan", "sinh", "cosh", "tanh", "abs",
          "sign")  # fmt: skip
@@ -21,6 +21,7 @@ FORMS: dict[str, str] = {
     **{op: f"jnp.{op}({{0}})" for op in _SAME},
     **{op: f"jnp.arc{op[1:]}({{0}})" for op in _ARC},
     "expm1": "_expm1({0})",
+    "pow": "_power({0}, {1})",
     "neg": "-{0}",
     "square": "jnp.square({0})",
     "max": "jnp.maximum({0}, {1})",
