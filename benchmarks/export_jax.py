@@ -121,8 +121,9 @@ def main() -> None:
         return
     text = (
         f"An MLP 64-{WIDTH}-10, Adam at {RATE}, {EPOCHS} epochs in batches of {BATCH}, {chosen.seeds} seeds: mean ± "
-        "standard deviation over the seeds, median time. Splits, batches and starting weights are the same. The times are short "
-        "and the machine is shared: their order of magnitude is all that they say.\n\n" + table(chosen.seeds)
+        "standard deviation over the seeds, median time. Splits, batches and starting weights are the same. "
+        "The times are short and the machine is shared: their order of magnitude is all that they say.\n\n"
+        + table(chosen.seeds)
     )
     print(text)
     if chosen.write:

@@ -129,5 +129,6 @@ def duplicates_text(found: Duplicates, labels: list[str]) -> str:
             related += "" if member.match.proof.everywhere else ", where both have a value"
             related += f", {member.match.domain}" if member.match.domain else ""
             lines.append(f"  {labels[member.index]}   {related}")
-    lines.append(f"{len(found.losses)} losses, {len(found.groups)} different ones")
+    most = "at most " if found.notes else ""
+    lines.append(f"{len(found.losses)} losses, {most}{len(found.groups)} different ones")
     return "".join(f"{line}\n" for line in (*lines, *(f"note  {n}" for n in found.notes)))

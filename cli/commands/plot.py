@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lossc.cli.context import Outcome, Session, begin, printable, progress
-from lossc.cli.experiments import LOSSES_HELP, SetAllOption
+from lossc.cli.experiments import LOSSES_HELP, SetAllOption, ThemeOption
 from lossc.cli.options import (
     Dialect,
     DialectOption,
@@ -36,14 +36,6 @@ EXAMPLES = (
     'lossc plot "abs(y - f)/y" --y positive --surface -o relative.pdf    # contours over y and f',
     "lossc plot --thesis 4.5 -o figure-4.5.png                           # a figure of the thesis, drawn anew",
 )
-
-TitleOption = Annotated[
-    str | None, typer.Option("--title", metavar="TEXT", help="Above the picture.", show_default="name and formula")
-]
-FitOption = Annotated[
-    bool, typer.Option("--fit", help="Below, what small networks learn on noisy points with each loss.")
-]
-
 
 LossesToPlot = Annotated[
     list[str] | None,
@@ -76,7 +68,6 @@ FitOption = Annotated[
 ThesisOption = Annotated[
     str | None, typer.Option("--thesis", metavar="N", help="Figure N of the thesis: 1.3, 4.1, 4.4, 4.5, ...")
 ]
-ThemeOption = Annotated[str, typer.Option("--theme", metavar="NAME", help="light or dark.")]
 TitleOption = Annotated[
     str | None, typer.Option("--title", metavar="TEXT", help="Above the picture.", show_default="name and formula")
 ]
@@ -145,7 +136,7 @@ def _thesis(asked: Any) -> SimpleNamespace:
     from lossc.runtime.plots.thesis import thesis_figure
 
     if asked.losses:
-        raise UsageError("L200", "--thesis says which losses are drawn", hint="leave the others out")
+        raise UsageError("L235", "--thesis says which losses are drawn", hint="leave the others out")
     found = thesis_figure(asked.thesis)
     return SimpleNamespace(
         losses=found.losses, params={k: [Fraction(v) for v in values] for k, values in found.params.items()},
@@ -156,9 +147,9 @@ def _thesis(asked: Any) -> SimpleNamespace:
 def _asked(session: Session, asked: Any) -> SimpleNamespace:
     """What the arguments and options say is to be drawn."""
     if not asked.losses:
-        raise UsageError("L200", "no loss is given", hint='lossc plot "(y - f)^2", or --thesis 4.5')
+        raise UsageError("L235", "no loss is given", hint='lossc plot "(y - f)^2", or --thesis 4.5')
     if asked.surface and (asked.fit or asked.targets or asked.panels != "targets"):
-        raise UsageError("L200", "--surface goes with none of --fit, --targets and --panels")
+        raise UsageError("L235", "--surface goes with none of --fit, --targets and --panels")
     params = families(asked.params or ())
     losses = losses_to_plot(session, asked, params)
     names = list(losses)

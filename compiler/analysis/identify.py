@@ -56,7 +56,7 @@ def identify(loss: Loss, candidates: Iterable[Loss], *, timeout: float = TIMEOUT
     found = search.exact()
     near = [] if found else search.fits()
     if not found:
-        found = search.exact({m.known.name: (m, fit) for m, fit in near if fit.error < CLOSE and m.axes})
+        found = search.exact({m.known: (m, fit) for m, fit in near if fit.error < CLOSE and m.axes})
     nearest = () if found else _grouped(near)
     if not found:
         search.notes += search.remarks(nearest)
@@ -90,8 +90,8 @@ class _Search:
 
     def exact(self, starts: Starts | None = None) -> list[Match]:
         """All known losses that the loss is, the plainest first; with `starts`, only those, from these fits."""
-        found: dict[str, Match] = {}
-        known = self.known if starts is None else [k for k in self.known if k.name in starts]
+        found: dict[Loss | None, Match] = {}
+        known = self.known if starts is None else [k for k in self.known if k in starts]
         try:
             for number, frame in enumerate(self.frames if known else ()):
                 if frame.hard and found:
@@ -99,7 +99,7 @@ class _Search:
                 if number not in self._exact:
                     self._exact[number] = Matcher(frame, self.deadline)
                 for match in self._exact[number].matches(known, starts):
-                    found.setdefault(match.name, match)
+                    found.setdefault(match.known, match)
         except OutOfTime:
             if not self.stopped:
                 self.notes.append(STOPPED)

@@ -40,6 +40,7 @@ class Match:
     scores   whether f was looked at as the scores before the link, since the known loss is one of logits
     size     nodes of the known loss, and how many of them have kinks
     alike    whether the known loss has the roles of the loss
+    known    the known loss, as it was given
     """
 
     name: str
@@ -51,6 +52,7 @@ class Match:
     scores: bool = False
     size: tuple[int, int] = (0, 0)
     alike: bool = True
+    known: Loss | None = None
 
     @property
     def plain(self) -> bool:

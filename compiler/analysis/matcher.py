@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Array: TypeAlias = "NDArray[np.float64]"
-Starts: TypeAlias = dict[str, tuple[Model, Fit]]
+Starts: TypeAlias = dict[Loss, tuple[Model, Fit]]
 
 MOST_FITS, MOST_UNLIKELY = 12, 4
 """Known losses, the likeliest by signature, whose hyper-parameters are fitted, and how many of these are unlikely."""
@@ -55,7 +55,7 @@ class Matcher:
             yield from _found(map(self._verbatim, known))
         elif starts is not None:
             models = filter(None, map(self._model, known))
-            yield from _found(self._from(m, starts[m.known.name]) for m in models)
+            yield from _found(self._from(m, starts[m.known]) for m in models)
         else:
             ranked = self._ranked(known)
             plain = [(m, start) for _, m, start in ranked if not m.axes]
@@ -198,7 +198,7 @@ class Matcher:
         known, frame = m.known, self.frame
         params = tuple((p.name, self._constant(values[param(p.name)])) for p in known.params)
         alike = frame.asis and (known.y, known.f) == (frame.loss.y, frame.loss.f)
-        return Match(known.name, params, *line, proof, frame.domain, not frame.asis, _complexity(known), alike)
+        return Match(known.name, params, *line, proof, frame.domain, not frame.asis, _complexity(known), alike, known)
 
     def _numbers(self, value: Expr, line: Line) -> tuple[Constant, Constant]:
         """Scale and offset for a reader."""

@@ -28,9 +28,12 @@ __all__ = [
 GROUP = "lossc.operators"
 """The entry points of packages that bring operators: each is an `OpRecord`, or a list of them."""
 
-OPS: dict[str, OpRecord] = with_forms({
-    r.name: r for r in (*CONSTANTS, *ARITHMETIC, *ELEMENTARY, *MULTIPLE, *COMPARISONS, *STABLE, *PROTECTED, *CLASSWISE)
-})
+OPS: dict[str, OpRecord] = with_forms(
+    {
+        r.name: r
+        for r in (*CONSTANTS, *ARITHMETIC, *ELEMENTARY, *MULTIPLE, *COMPARISONS, *STABLE, *PROTECTED, *CLASSWISE)
+    }
+)
 """Every operator by its canonical name, in the order of the documentation; those of plug-ins once they are asked for."""
 
 _ALIASES: dict[str, str] = {alias: r.name for r in OPS.values() for alias in r.aliases}

@@ -73,9 +73,9 @@ def test_hyper_parameters_come_from_many_places(lossc: Run) -> None:
 @pytest.mark.parametrize(
     ("args", "code", "exit_code"),
     [
-        ([], "L200", 2),
-        (["mse", "--thesis", "4.5"], "L200", 2),
-        (["mse", "--surface", "--fit"], "L200", 2),
+        ([], "L235", 2),
+        (["mse", "--thesis", "4.5"], "L235", 2),
+        (["mse", "--surface", "--fit"], "L235", 2),
         (["--thesis", "9.9"], "L260", 2),
         (["mse", "-o", "a.jpg"], "L260", 2),
         (["mse", "-o", "-"], "L260", 2),

@@ -80,7 +80,7 @@ def test_files_are_formatted_and_clean(emitted: Path) -> None:
 
 @pytest.mark.skipif(MYPY is None, reason="mypy is not installed")
 def test_files_are_typed(emitted: Path) -> None:
-    """mypy --strict accepts emitted files of every form (reading torch's types takes long: `make types` has done it)."""
+    """mypy --strict accepts emitted files of every form (`make types` has read those of torch)."""
     files = [str(emitted / f"{names_of(loss).function}.py") for loss in (*SAMPLES, named("focal"), named("huber"))]
     shared = [f"--config-file={ROOT / 'pyproject.toml'}", f"--cache-dir={ROOT / '.mypy_cache'}"]
     command = [str(MYPY), "--strict", *shared, *files]

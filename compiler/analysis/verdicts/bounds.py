@@ -15,7 +15,7 @@ from lossc.compiler.analysis.verdicts.shape import by_slices, convex, guarded
 from lossc.compiler.analysis.verdicts.signs import MINUS, NIL, PLUS, PLUS_ZERO, far_out, samples, sign_free, true
 from lossc.compiler.analysis.verdicts.study import Study, comparable, hidden
 from lossc.compiler.analysis.verdicts.valleys import falls_to_target
-from lossc.compiler.analysis.verdicts.verdict import VALUE, Verdict, Witness, proved, unknown
+from lossc.compiler.analysis.verdicts.verdict import VALUE, Verdict, Witness, at_least, proved, unknown
 from lossc.compiler.analysis.world import context
 from lossc.compiler.errors import LosscError
 from lossc.compiler.interval import INF
@@ -70,14 +70,14 @@ def bounded_below(study: Study) -> Verdict:
     """For every y, L(y, .) has a lower bound."""
     low = study.ranges(study.case.domain).lo
     if low > -INF and study.total:
-        return proved("by intervals", f"{_sharpened(study, low):.6g}")
+        return proved("by intervals", at_least(_sharpened(study, low), 6))
     if study.free:
         return _bounded_for_every_target(study)
     least = lowest(study)
     if least is None:
         return _bounded_by_ends(study)
     if least.number > -INF:
-        return proved(f"it is monotone on each piece, and least at {least.words}", f"{least.value:.6g}")
+        return proved(f"it is monotone on each piece, and least at {least.words}", at_least(least.value, 6))
     return _unbounded(study, least.words)
 
 

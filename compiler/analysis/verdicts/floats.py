@@ -134,7 +134,7 @@ class Floats:
             if self.is_row:
                 if order == 1 and self._row_is_bounded(self.subject.slopes.body):
                     return proved("the closed form is bounded on the box, by intervals")
-            elif all(self._is_bounded(c.slope if order == 1 else c.curve, self._box_of(c)) for c in self.subject.cases):
+            elif all(self._derivative_is_bounded(c, order) for c in self.subject.cases):
                 return proved("the closed form is bounded on the box, by intervals")
             found = None if self._too_large(self.hessian) else self._search(quantity, diverging=order)
         except LosscError as problem:
@@ -151,8 +151,19 @@ class Floats:
         return {F: f, Y: y}
 
     def _row_is_bounded(self, root: Expr) -> bool:
-        pair = Ranges(root, self.subject.classes).pair(*self.subject.pair_boxes(self.subject.box[F]))
+        boxes = self.subject.pair_boxes(self.subject.box[F])
+        if not all(r.total for r in Ranges(self.subject.loss.body, self.subject.classes).pair(*boxes)):
+            return False
+        pair = Ranges(root, self.subject.classes).pair(*boxes)
         return all(r.total and max(abs(r.lo), abs(r.hi)) < self.top for r in pair)
+
+    def _derivative_is_bounded(self, case: Case, order: int) -> bool:
+        """Whether the loss has a value on the box, and a closed form that is bounded."""
+        box = self._box_of(case)
+        has_value = Ranges(case.body)
+        return _everywhere(lambda here: has_value(here).total, box) and self._is_bounded(
+            case.slope if order == 1 else case.curve, box
+        )
 
     def _is_bounded(self, root: Expr, box: Box) -> bool:
         ranges = Ranges(root)

@@ -12,7 +12,7 @@ from lossc.compiler.analysis.verdicts.curvature import CONSTANT
 from lossc.compiler.analysis.verdicts.levers import levers
 from lossc.compiler.analysis.verdicts.row_forms import least_value
 from lossc.compiler.analysis.verdicts.rows import Rows
-from lossc.compiler.analysis.verdicts.verdict import GRADIENT, VALUE, Verdict, Witness, proved, refuted, unknown
+from lossc.compiler.analysis.verdicts.verdict import GRADIENT, VALUE, Verdict, Witness, at_least, at_most, proved, refuted, unknown
 from lossc.compiler.analysis.world import context
 from lossc.compiler.errors import LosscError
 from lossc.compiler.evaluate import evaluate
@@ -130,7 +130,7 @@ def bounded_below(rows: Rows) -> Verdict:
     """L has a lower bound."""
     low = _low(rows)
     if low > -INF and all(r.total for r in rows.value):
-        return proved("by intervals", f"{low:.6g}")
+        return proved("by intervals", at_least(low, 6))
     found = _first(rows, "it falls without end", _falling(rows))
     return found or unknown("neither intervals nor the form give a bound")
 
@@ -166,7 +166,7 @@ def lipschitz(rows: Rows) -> Verdict:
         target, other = rows.slope
         top = max(abs(v) for r in (target, other) for v in (r.lo, r.hi))
         if top < INF:
-            return proved("every entry of the gradient is bounded, by intervals", f"{top:.4g}")
+            return proved("every entry of the gradient is bounded, by intervals", at_most(top))
         if _steps_are_bounded(rows):
             return proved("sums and maxima of functions with bounded slopes")
         found = _first(rows, f"an entry of the gradient is beyond {BIG:g}", _steep(rows))

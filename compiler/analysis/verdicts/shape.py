@@ -9,7 +9,7 @@ from lossc.compiler.analysis.verdicts.pieces import Piece, Unclear
 from lossc.compiler.analysis.verdicts.ranges import greatest
 from lossc.compiler.analysis.verdicts.signs import NIL, PLUS_ZERO, Sign, samples, sign_free, true
 from lossc.compiler.analysis.verdicts.study import Study, hidden, uses
-from lossc.compiler.analysis.verdicts.verdict import HESSIAN, Verdict, Witness, proved, unknown
+from lossc.compiler.analysis.verdicts.verdict import HESSIAN, Verdict, Witness, at_least, proved, unknown
 from lossc.compiler.analysis.verdicts.verdict import refuted as refuted_with
 from lossc.compiler.errors import LosscError
 from lossc.compiler.interval import Interval
@@ -186,7 +186,7 @@ def strongly_convex(study: Study) -> Verdict:
             ranges = study.case.ranges(study.case.curve)
             low = -greatest(ranges, study.case.domain, lambda r: -r.lo, -LEAST_MODULUS)
             if low >= LEAST_MODULUS:
-                return proved("L'' is bounded from below, by intervals", f"{low:.4g}")
+                return proved("L'' is bounded from below, by intervals", at_least(low))
         return by_slices(study, strongly_convex, "no bound of L'' from below was found")
     base = convex(study)
     if base.status != "proved":
@@ -203,7 +203,7 @@ def strongly_convex(study: Study) -> Verdict:
         if low < LEAST_MODULUS:
             return unknown(f"intervals bound L'' by {low:.3g} from below only")
         least = min(least, low if not known or abs(low - known[0][0]) > 1e-9 * abs(low) else known[0][0])
-    return proved("L'' >= m by intervals", f"{least:.4g}")
+    return proved("L'' >= m by intervals", at_least(least))
 
 
 def _barely_bent(study: Study, piece: Piece, places: list[float]) -> Iterator[Witness | None]:

@@ -15,7 +15,7 @@ from lossc.compiler.analysis.verdicts.signs import NIL, alternatives, far_out, s
 from lossc.compiler.analysis.verdicts.smooth import continuous, differentiable
 from lossc.compiler.analysis.verdicts.study import Study, hidden, uses
 from lossc.compiler.analysis.verdicts.subject import REGRESSION, kind_of
-from lossc.compiler.analysis.verdicts.verdict import GRADIENT, HESSIAN, VALUE, Verdict, Witness, proved, unknown
+from lossc.compiler.analysis.verdicts.verdict import GRADIENT, HESSIAN, VALUE, Verdict, Witness, at_most, proved, unknown
 from lossc.compiler.interval import INF, Interval
 from lossc.compiler.ir import Expr, F, Y
 
@@ -34,7 +34,7 @@ def lipschitz(study: Study) -> Verdict:
     if study.free:
         top = _top(study, study.case.slope)
         if top < INF and study.continuous:
-            return proved("by intervals", f"{top:.4g}")
+            return proved("by intervals", at_most(top))
         return _great(study, study.case.slope, GRADIENT) or by_slices(study, lipschitz, "no bound was found")
     return _constant(study, 1, GRADIENT, "L'")
 
@@ -48,7 +48,7 @@ def smooth(study: Study) -> Verdict:
     if study.free:
         top = _top(study, study.case.curve)
         if top < INF and study.analytic:
-            return proved("by intervals", f"{top:.4g}")
+            return proved("by intervals", at_most(top))
         return _great(study, study.case.curve, HESSIAN) or by_slices(study, smooth, "no bound was found")
     return _constant(study, 2, HESSIAN, "L''")
 
@@ -85,7 +85,7 @@ def _constant(study: Study, order: int, quantity: str, word: str) -> Verdict:
         size = min(greatest(piece.ranges(r), {F: piece.box}, _size, best * (1 + 1e-9), _SHARP) for r in forms)
         top, seen = max(top, size), max(seen, best)
     if top < INF:
-        return proved(f"|{word}| is bounded, by intervals", f"{seen if top <= seen * (1 + 1e-6) else top:.4g}")
+        return proved(f"|{word}| is bounded, by intervals", at_most(seen if top <= seen * (1 + 1e-6) else top))
     return _by_limits(study, order, quantity, word)
 
 

@@ -153,6 +153,24 @@ class Verdict:
         }  # fmt: skip
 
 
+def at_most(x: float, digits: int = 4) -> str:
+    """An upper bound as text, rounded up; where a short number is next to it that is meant, and only lost in rounding."""
+    return _rounded(x, digits, 1)
+
+
+def at_least(x: float, digits: int = 4) -> str:
+    """A lower bound as text, rounded down."""
+    return _rounded(x, digits, -1)
+
+
+def _rounded(x: float, digits: int, sense: int) -> str:
+    near = float(f"{x:.{digits}g}")
+    if (near - x) * sense >= -1e-9 * abs(x):
+        return f"{near:.{digits}g}"
+    unit = 10.0 ** (math.floor(math.log10(abs(near))) - digits + 1)
+    return f"{near + sense * unit:.{digits}g}"
+
+
 def proved(because: str, value: str = "") -> Verdict:
     """It holds."""
     return Verdict(PROVED, because, value=value)
