@@ -262,7 +262,7 @@ def continuous(attacked: Attacked, verdict: Verdict, n: int) -> Iterator[str]:
                         [v + mpmath.mpf(10) ** -k for v in at] if isinstance(at, list) else at + mpmath.mpf(10) ** -k
                     )
                     sizes.append(abs(attacked.exact(target, moved) - attacked.exact(target, at)))
-            return f"jumps at f = {a[i]}, y = {y[i]}" if sizes[2] > 1e-3 * sizes[0] and sizes[2] > 1e-12 else ""
+            return f"jumps at f = {a[i]}, y = {y[i]}" if sizes[2] > 0.999 * sizes[0] and sizes[2] > 1e-12 else ""
 
         yield from violations(abs(va - vb) - 1e-6, abs(va) + abs(vb), confirm)
 
@@ -283,12 +283,12 @@ def derivative_jumps(order: int) -> Claim:
             if abs(at) > 1e3 or (attacked.loss.f == "positive" and at < 1e-6):
                 continue
             gaps = []
-            with mpmath.workdps(120):
+            with mpmath.workdps(420):
                 for k in (12, 16):
                     h = mpmath.mpf(10) ** -k
                     at_, t_ = mpmath.mpf(float(at)), mpmath.mpf(float(target))
                     v = {
-                        j: evaluate(attacked.body, {Y: t_, F: at_ + j * h}, dps=120, ctx=mpmath.mp)
+                        j: evaluate(attacked.body, {Y: t_, F: at_ + j * h}, dps=420, ctx=mpmath.mp)
                         for j in range(-3, 4)
                     }
                     if not all(map(mpmath.isfinite, v.values())):
@@ -296,8 +296,8 @@ def derivative_jumps(order: int) -> Claim:
                     right, left = v[1] - v[0], v[0] - v[-1]
                     if order == 2:
                         right, left = v[3] - 2 * v[2] + v[1], v[-1] - 2 * v[-2] + v[-3]
-                    gaps.append(abs(right - left) / (h**order + abs(right) + abs(left)))
-            if len(gaps) == 2 and gaps[1] > 1e-2 * gaps[0] and gaps[1] > 1e-7:
+                    gaps.append(abs(right - left) / h**order)
+            if len(gaps) == 2 and gaps[1] > 0.3 * gaps[0] and gaps[1] > 1e-7:
                 yield f"order {order} jumps at f = {at}, y = {target}: {mpmath.nstr(gaps[1], 5)}"
                 return
 

@@ -134,6 +134,8 @@ def _isnan(ctx: Any, value: Value) -> bool:
 def _limit(ctx: Any, value: Value) -> Value:
     if isinstance(value, bool) or (_mag(ctx, value) or 0) <= OVERFLOW_MAG:
         return value
+    if ctx.mag(value) <= OVERFLOW_MAG:  # of a context with its own idea of what is too large
+        return value
     return ctx.inf if value > 0 else -ctx.inf
 
 

@@ -12,7 +12,17 @@ from lossc.compiler.analysis.verdicts.curvature import CONSTANT
 from lossc.compiler.analysis.verdicts.levers import levers
 from lossc.compiler.analysis.verdicts.row_forms import least_value
 from lossc.compiler.analysis.verdicts.rows import Rows
-from lossc.compiler.analysis.verdicts.verdict import GRADIENT, VALUE, Verdict, Witness, at_least, at_most, proved, refuted, unknown
+from lossc.compiler.analysis.verdicts.verdict import (
+    GRADIENT,
+    VALUE,
+    Verdict,
+    Witness,
+    at_least,
+    at_most,
+    proved,
+    refuted,
+    unknown,
+)
 from lossc.compiler.analysis.world import context
 from lossc.compiler.errors import LosscError
 from lossc.compiler.evaluate import evaluate

@@ -15,7 +15,16 @@ from lossc.compiler.analysis.verdicts.signs import NIL, alternatives, far_out, s
 from lossc.compiler.analysis.verdicts.smooth import continuous, differentiable
 from lossc.compiler.analysis.verdicts.study import Study, hidden, uses
 from lossc.compiler.analysis.verdicts.subject import REGRESSION, kind_of
-from lossc.compiler.analysis.verdicts.verdict import GRADIENT, HESSIAN, VALUE, Verdict, Witness, at_most, proved, unknown
+from lossc.compiler.analysis.verdicts.verdict import (
+    GRADIENT,
+    HESSIAN,
+    VALUE,
+    Verdict,
+    Witness,
+    at_most,
+    proved,
+    unknown,
+)
 from lossc.compiler.interval import INF, Interval
 from lossc.compiler.ir import Expr, F, Y
 

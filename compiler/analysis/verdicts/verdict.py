@@ -154,7 +154,7 @@ class Verdict:
 
 
 def at_most(x: float, digits: int = 4) -> str:
-    """An upper bound as text, rounded up; where a short number is next to it that is meant, and only lost in rounding."""
+    """An upper bound as text, rounded up; a short number next to it is what was meant before rounding."""
     return _rounded(x, digits, 1)
 
 
