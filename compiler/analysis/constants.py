@@ -17,32 +17,32 @@ _RATIO, _MULTIPLE = 10**10, 10**4
 _LARGEST = 10**12
 
 
-def recognised(ctx: Any, x: Any, size: Any = 1) -> Expr | None:
-    """The constant that `x`, a number of 60 digits or more, certainly is; None if it is none of ours.
+def recognised(ctx: Any, x: Any, size: Any = 1, digits: int = DIGITS) -> Expr | None:
+    """The constant that `x`, a number of 60 digits or more, is to `digits` of them; None if it is none of ours.
 
-    A number below 10^-40 of `size` is 0. Forms are p/q, p/q times 10^k, pi, sqrt(pi), sqrt(2*pi), e, log(2), log(10)
+    Below 10^-digits of `size` it is 0. The forms are p/q, p/q times 10^k, pi, sqrt(pi), sqrt(2*pi), e, log(2), log(10)
     or one of these inverted, sqrt(p/q), log(p/q) and exp(p/q).
     """
     if not ctx.isfinite(x):
         return None
-    if abs(x) <= abs(size) * ctx.mpf(10) ** -DIGITS:
+    if abs(x) <= abs(size) * ctx.mpf(10) ** -digits:
         return ZERO
-    plain = _ratio(ctx, x, _RATIO)
+    plain = _ratio(ctx, x, _RATIO, digits)
     if plain is not None:
         return const(plain)
     if not ctx.mpf(10) ** -6 < abs(x) < _LARGEST:
         power = int(ctx.floor(ctx.log10(abs(x))))
-        ratio = _ratio(ctx, x / ctx.mpf(10) ** power, _MULTIPLE)
+        ratio = _ratio(ctx, x / ctx.mpf(10) ** power, _MULTIPLE, digits)
         if ratio:
             return const(ratio * Fraction(10) ** power)
     for inner, outer in _forms(ctx, x):
-        ratio = _ratio(ctx, inner, _MULTIPLE)
+        ratio = _ratio(ctx, inner, _MULTIPLE, digits)
         if ratio:
             return outer(ratio)
     return None
 
 
-def _ratio(ctx: Any, x: Any, most: int) -> Fraction | None:
+def _ratio(ctx: Any, x: Any, most: int, digits: int) -> Fraction | None:
     """The ratio with a denominator of at most `most` that has the digits of x, if there is one."""
     if not ctx.isfinite(x) or abs(x) > _LARGEST:
         return None
@@ -51,7 +51,7 @@ def _ratio(ctx: Any, x: Any, most: int) -> Fraction | None:
     for bound in (1000, 10**6, most):
         if bound <= most:
             near: Fraction = exact.limit_denominator(bound)
-            if abs(near - exact) * 10**DIGITS <= abs(exact):
+            if abs(near - exact) * 10**digits <= abs(exact):
                 return near
     return None
 

@@ -20,7 +20,7 @@ from lossc.compiler.ir import Expr, F, Y, node, substitute
 from lossc.compiler.loss import CLASSWISE, IDENTITY, Loss, varies
 from lossc.compiler.passes.link import apply_link
 from lossc.compiler.roles import ROLES
-from lossc.compiler.sampling import Points, points
+from lossc.compiler.sampling import Points
 
 Row: TypeAlias = tuple[float, ...]
 
@@ -41,8 +41,6 @@ _POSITIVE = (1e-9, 1e-7, 1e-5, 1e-3, 0.03, 0.2, 0.5, 1.0, 1.7, 3.0, 6.0, 20.0, 1
 _INSIDE = (1e-6, 1e-3, 0.02, 0.1, 0.25, 0.41, 0.5, 0.6, 0.75, 0.9, 0.98, 0.999)
 _ROWS = 36
 """Rows of a batch of so many classes."""
-_CERTAIN = 48
-"""Rows of a batch of nearly certain predictions."""
 _GRID = 128
 """Points of the fixed grid of distances; rows, for a classwise loss."""
 
@@ -154,7 +152,7 @@ def cloud(frame: Frame) -> Cloud:
             ys += [y] * len(run)
             fs += run
             pairs += pairwise(range(first, first + len(run)))
-        batches.append(_points(ys, fs, classes))
+        batches.append(fixed(ys, fs, classes))
         start += len(ys)
     return Cloud(tuple(batches), tuple(pairs))
 
@@ -212,10 +210,10 @@ def _sure_rows(frame: Frame, y: Row) -> list[Row]:
     """Probabilities that are nearly 1 at the greatest target."""
     if frame.loss.f != "prob":
         return []
-    return [_sure(len(y), y.index(max(y)), rest) for rest in (1e-5, 3e-8, 1e-9)]
+    return [sure(len(y), y.index(max(y)), rest) for rest in (1e-5, 3e-8, 1e-9)]
 
 
-def _sure(classes: int, hot: int, rest: float) -> Row:
+def sure(classes: int, hot: int, rest: float) -> Row:
     """1 - rest at one class, in multiples of 2^-40 that sum to exactly 1."""
     part = max(1, int(rest / (classes - 1) * 2**40)) if classes > 1 else 0
     return tuple(1 - part * (classes - 1) / 2**40 if k == hot else part / 2**40 for k in range(classes))
@@ -229,14 +227,9 @@ def simplex(scores: Sequence[float]) -> Row:
     return tuple(p / 2**40 for p in parts)
 
 
-def _points(ys: Sequence[Any], fs: Sequence[Any], classes: int | None) -> Points:
+def fixed(ys: Sequence[Any], fs: Sequence[Any], classes: int | None) -> Points:
+    """Points with these targets and predictions."""
     return Points({Y: tuple(ys), F: tuple(fs)}, ("fixed",) * len(ys), classes)
-
-
-def some(batch: Points, places: Sequence[int]) -> Points:
-    """Some points of a batch."""
-    columns = {leaf: tuple(values[k] for k in places) for leaf, values in batch.columns.items()}
-    return Points(columns, tuple(batch.kinds[k] for k in places), batch.num_classes)
 
 
 # -- the grid of distances -------------------------------------------------------------------------------------------
@@ -260,68 +253,10 @@ def grid(frame: Frame) -> Points:
 
     if not frame.classwise:
         rows = [(target(), rng.uniform(low, high)) for _ in range(_GRID)]
-        return _points([y for y, _ in rows], [f for _, f in rows], None)
+        return fixed([y for y, _ in rows], [f for _, f in rows], None)
     classes = WIDTHS[0]
     whole = y_role.name in ("onehot", "prob")
     ys = [
         _target_row(frame, classes, rng, k) if whole else tuple(target() for _ in range(classes)) for k in range(_GRID)
     ]
-    return _points(ys, [tuple(rng.uniform(low, high) for _ in range(classes)) for _ in ys], classes)
-
-
-# -- the points of proofs --------------------------------------------------------------------------------------------
-
-
-def witnesses(frame: Frame, other: Loss, count: int) -> list[Points]:
-    """About `count` inputs of the domain for the exact comparison with another loss, in a fixed mixed order.
-
-    Where the other loss knows more of y or f than this frame does, as many inputs again are of its kind.
-    """
-    mine = frame.loss
-    out = _sampled(frame, mine, count)
-    y = other.y if mine.y == "real" and other.y in ("positive", "count") else mine.y
-    f = other.f if frame.asis and mine.f == "real" and other.f in ("positive", "prob") else mine.f
-    if (y, f) != (mine.y, mine.f):
-        out += _sampled(frame, replace(mine, y=y, f=f), count)
-    return out
-
-
-def _sampled(frame: Frame, loss: Loss, count: int) -> list[Points]:
-    drawn = points(loss, Y, F, count=2 * count if loss.f == "prob" else count)
-    batches = [_within(frame, loss, batch) for batch in drawn]
-    return batches + [_certain(classes) for classes in WIDTHS[:2] if frame.classwise and loss.y == "onehot"
-                      and loss.f == "prob"]  # fmt: skip
-
-
-def _certain(classes: int) -> Points:
-    """Rows in which a model is all but sure, mostly rightly: there some losses have what little shape they have."""
-    rng = random.Random(classes)
-    ys, fs = [], []
-    for k in range(_CERTAIN):
-        hot = k % classes
-        target = hot if k % 4 else (hot + 1) % classes
-        ys.append(tuple(float(j == target) for j in range(classes)))
-        fs.append(_sure(classes, hot, 10 ** rng.uniform(-11, -4)))
-    return _points(ys, fs, classes)
-
-
-def _within(frame: Frame, loss: Loss, batch: Points) -> Points:
-    """The points with one-hot targets, binary ones as the frame has them, and probabilities strictly inside."""
-    ys, fs = [], []
-    for y, f in zip(batch.columns[Y], batch.columns[F], strict=True):
-        row = f if isinstance(f, tuple) else (f,)
-        if loss.f == "prob" and not all(0 < v < 1 for v in row):
-            continue
-        ys.append(_hardened(frame, y))
-        fs.append(f)
-    order = list(range(len(ys)))
-    random.Random(0).shuffle(order)
-    return _points([ys[k] for k in order], [fs[k] for k in order], batch.num_classes)
-
-
-def _hardened(frame: Frame, y: Any) -> Any:
-    if frame.loss.y == "onehot" and isinstance(y, tuple):
-        return tuple(float(k == y.index(max(y))) for k in range(len(y)))
-    if frame.hard:
-        return tuple(float(v >= 0.5) for v in y) if isinstance(y, tuple) else float(y >= 0.5)
-    return y
+    return fixed(ys, [tuple(rng.uniform(low, high) for _ in range(classes)) for _ in ys], classes)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lossc.compiler.analysis.same import SAMPLED, Proof
+from lossc.compiler.analysis.same import LOOSE, SAMPLED, Proof
 from lossc.compiler.ir import ONE, ZERO, Expr
 from lossc.compiler.loss import Loss
 from lossc.compiler.printing import to_text
@@ -22,7 +22,7 @@ class Constant:
     value: float
 
     def __str__(self) -> str:
-        return to_text(self.exact) if self.exact is not None else f"{self.value:.12g}"
+        return to_text(self.exact) if self.exact is not None else f"≈{self.value:.12g}"
 
     def as_json(self) -> dict[str, Any]:
         """As plain data; `exact` is text of the language, or null."""
@@ -153,7 +153,8 @@ class Identity:
         if self.exact is not None:
             where = ", where both have a value" if not self.exact.proof.everywhere else ""
             domain = f", {self.exact.domain}" if self.exact.domain else ""
-            return f"{self.exact}, exactly{where}{domain}"
+            exactly = f"to {LOOSE} digits" if any(c.exact is None for _, c in self.exact.params) else "exactly"
+            return f"{self.exact}, {exactly}{where}{domain}"
         nothing = "not decided in time" if self.stopped else "no exact match found"
         if self.nearest:
             near = self.nearest[0]

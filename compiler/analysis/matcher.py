@@ -6,13 +6,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
 from lossc.compiler import ops
-from lossc.compiler.analysis.constants import as_float, is_short, literal, recognised, rounded
+from lossc.compiler.analysis.constants import DIGITS, as_float, is_short, literal, recognised, rounded
 from lossc.compiler.analysis.fingerprint import Model, model
 from lossc.compiler.analysis.fit import ENOUGH, NEWTON_DIGITS, Fit, Fitter, Solver, telling
 from lossc.compiler.analysis.frames import Frame, closed
 from lossc.compiler.analysis.identity import Constant, Match
 from lossc.compiler.analysis.outline import Outline
-from lossc.compiler.analysis.same import CANONICAL, Line, Proof, Prover, canonical
+from lossc.compiler.analysis.same import CANONICAL, LOOSE, Line, Proof, Prover, canonical
 from lossc.compiler.analysis.sight import Sight
 from lossc.compiler.errors import LosscError
 from lossc.compiler.ir import LEAF_OPS, ONE, ZERO, Expr, const, param, postorder, substitute
@@ -184,11 +184,12 @@ class Matcher:
         if len(values) < len(m.known.params) or not _suit(m.known, values, self.outline.sight):
             return None
         value = substitute(m.value, values)
-        line = self.outline.line(value)
+        exact = all(map(is_short, values.values()))
+        line = self.outline.line(value, DIGITS if exact else LOOSE)
         if line is None:
             return None
         fixed = closed(m.known, values)
-        proof = self.prover.prove(fixed, value, line, all(map(is_short, values.values())))
+        proof = self.prover.prove(fixed, value, line, exact)
         if proof is None:
             return None
         return self._made(m, values, self._numbers(value, line), proof)

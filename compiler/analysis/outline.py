@@ -89,8 +89,8 @@ class Outline:
                 return 0.0
         return as_float(few.value)
 
-    def line(self, value: Expr) -> Line | None:
-        """Scale and offset from two inputs, as exact constants where they are recognised."""
+    def line(self, value: Expr, digits: int) -> Line | None:
+        """Scale and offset from two inputs, as exact constants where they are recognised to so many digits."""
         ctx, ends = self.ctx, self._anchors(value)
         if ends is None:
             return None
@@ -102,7 +102,7 @@ class Outline:
             b = l0 - a * k0
             if a <= 0:
                 return None
-            written = (recognised(ctx, a, 0), recognised(ctx, b, max(abs(l0), abs(a * k0), abs(l1))))
+            written = recognised(ctx, a, 0, digits), recognised(ctx, b, max(abs(l0), abs(a * k0), abs(l1)), digits)
         return Line(*written, tuple((self.cloud.batches[p[0]], p[1]) for p in ends), abs(l1 - l0))
 
     def _anchors(self, value: Expr) -> list[Place] | None:

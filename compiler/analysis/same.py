@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from lossc.compiler.analysis.edges import Edges
-from lossc.compiler.analysis.frames import Frame, some, witnesses
+from lossc.compiler.analysis.frames import Frame
 from lossc.compiler.analysis.sight import Place, Sight
+from lossc.compiler.analysis.witnesses import some, witnesses
 from lossc.compiler.equivalence import DEFINED, SLOW_BEYOND, UNDEFINED, UNKNOWN, OutOfTime
 from lossc.compiler.facts import Facts
 from lossc.compiler.ir import ONE, ZERO, Expr, postorder
@@ -25,7 +26,8 @@ from lossc.compiler.sampling import Points
 CANONICAL, SAMPLED = "canonical forms", "points"
 DIGITS = (60, 240, 1000)
 """Working precisions: values that do not agree to so many digits as AGREED says get more."""
-AGREED, LOOSELY = {60: 40, 240: 120, 1000: 500}, {60: 30, 240: 30, 1000: 30}
+LOOSE = 30
+AGREED, LOOSELY = {60: 40, 240: 120, 1000: 500}, dict.fromkeys(DIGITS, LOOSE)
 """Digits to which values must agree; and those if hyper-parameters are known as numbers only."""
 DEEP = 80
 """One of so many points is looked at with the most digits at once."""
@@ -130,10 +132,11 @@ class Prover:
             if not seen.agrees():
                 return None
             if seen.enough:
-                far = Sight(self._edges.beyond((self.frame.target, value), seen.met()), self.deadline, self.ctx)
-                if not _Comparison(self.frame.target, value, line, far, exact).agrees():
+                sides = Sight(self._edges.beyond((self.frame.target, value), seen.met()), self.deadline, self.ctx)
+                far = _Comparison(self.frame.target, value, line, sides, exact)
+                if not far.agrees():
                     return None
-                return Proof(SAMPLED, seen.both, seen.holes == 0, seen.open)
+                return Proof(SAMPLED, seen.both, seen.holes + far.holes == 0, seen.open)
             if seen.both * COUNTS[-1] < POINTS * count:
                 return None
         return None

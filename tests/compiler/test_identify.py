@@ -18,9 +18,10 @@ from lossc.compiler.analysis import fingerprint
 from lossc.compiler.analysis.constants import recognised
 from lossc.compiler.analysis.duplicates import duplicates
 from lossc.compiler.analysis.fingerprint import fixed_grid
-from lossc.compiler.analysis.frames import Frame, frames, witnesses
+from lossc.compiler.analysis.frames import Frame, frames
 from lossc.compiler.analysis.identify import identify, without_parameters
 from lossc.compiler.analysis.identity import Identity
+from lossc.compiler.analysis.witnesses import witnesses
 from lossc.compiler.errors import LosscError, UsageError
 from lossc.compiler.evaluate import evaluate
 from lossc.compiler.ir import F, Y, coef, const
@@ -126,12 +127,13 @@ def test_constants_without_a_simple_form_are_numbers() -> None:
     assert match.scale.value == pytest.approx(2 ** (1 / 3) + 1, rel=1e-15)
     assert match.offset.value == pytest.approx(np.exp(np.sqrt(2)), rel=1e-15)
     assert match.proof.how == "points" and match.proof.points >= 200
+    assert of("2*sqrt(2^(1/3) + (y - f)^2)").headline() == "2*charbonnier, epsilon0 = ≈1.12246204831, to 30 digits"
 
 
 def test_a_scale_is_exact_if_it_is() -> None:
     """A scale that is 1 to 32 digits is not 1."""
     match = of("(1 + 1e-32)*(y - f)^2").exact
-    assert match is not None and match.name == "mse" and match.scale.exact is None and match.scale.value == 1
+    assert match is not None and match.formula == "≈1*mse" and match.scale.exact is None and match.scale.value == 1
 
 
 @pytest.mark.parametrize(
@@ -169,9 +171,9 @@ def test_holes_are_said() -> None:
 
 
 def test_rewritten_losses_are_found() -> None:
-    """12 randomly rewritten, scaled and shifted named losses are found under their name, and every claim about them,
+    """10 randomly rewritten, scaled and shifted named losses are found under their name, and every claim about them,
     twins included, is true at random inputs. (200, and how many are found: `benchmarks/identify.py`.)"""
-    for one in cases(12, seed=5):
+    for one in cases(10, seed=5):
         identity = identify(one.loss, KNOWN)
         assert found(identity, one.name) is not None, str(one)
         matches = [] if identity.exact is None else [identity.exact, *identity.also]
@@ -179,8 +181,8 @@ def test_rewritten_losses_are_found() -> None:
 
 
 def test_random_losses_are_taken_for_nothing_else() -> None:
-    """Of 15 random losses of a search, those that are claimed to be named ones are, at random inputs."""
-    for loss in random_losses(15, seed=6):
+    """Of 12 random losses of a search, those that are claimed to be named ones are, at random inputs."""
+    for loss in random_losses(12, seed=6):
         match = identify(loss, KNOWN, timeout=60).exact
         assert match is None or holds(loss, match, named(match.name)), str(loss)
 
