@@ -190,7 +190,7 @@ def _nonnegative_for_every_target(study: Study) -> Verdict:
         because = f"L = {value:.4g} at y = {point[Y]:.4g}, f = {point[F]:.4g}"
         found = study.refuted(because, (_at_point(study, v, p) for v, p in lows))
         return found or hidden("it is negative somewhere")
-    if _zero_at_target(study) and falls_to_target(study):
+    if zero_at_target(study) and falls_to_target(study):
         return proved("it is 0 at f = y, falls until there and rises after it")
     return by_slices(study, nonnegative, "touches 0 or comes close to it; no rule applies")
 
@@ -199,7 +199,8 @@ def _at_point(study: Study, value: float, point: dict[Expr, float]) -> Witness:
     return Witness((study.case.here(point[F], point[Y]),), VALUE, (value,), "below", value / 2)
 
 
-def _zero_at_target(study: Study) -> bool:
+def zero_at_target(study: Study) -> bool:
+    """Whether L(y, y) = 0 for every y, in form."""
     if not comparable(study.case.loss):
         return False
     return canonical_expr(substitute(study.case.body, {F: Y}), study.case.facts) is ZERO

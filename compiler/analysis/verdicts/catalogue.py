@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from lossc.compiler.analysis.verdicts import (
     bounds,
@@ -23,10 +25,10 @@ from lossc.compiler.analysis.verdicts.floats import Floats
 from lossc.compiler.analysis.verdicts.pieces import Unclear
 from lossc.compiler.analysis.verdicts.rows import Rows
 from lossc.compiler.analysis.verdicts.scores import in_scores
-from lossc.compiler.analysis.verdicts.signs import NIL
+from lossc.compiler.analysis.verdicts.signs import NIL, true
 from lossc.compiler.analysis.verdicts.study import Study, comparable
 from lossc.compiler.analysis.verdicts.subject import CLASS, LABEL, MARGIN, REGRESSION, ROW, SOFT, Subject
-from lossc.compiler.analysis.verdicts.verdict import PROVED, REFUTED, Verdict, proved
+from lossc.compiler.analysis.verdicts.verdict import PROVED, REFUTED, UNKNOWN, Verdict, proved
 from lossc.compiler.analysis.verdicts.written import Written
 from lossc.compiler.errors import LosscError
 
@@ -41,26 +43,61 @@ class Bench:
         self.rows = Rows(subject, self.written)
         self.floats = Floats(subject)
 
-    def all(self, decide: Callable[[Study], Verdict], *, skip_constant: bool = False, least: bool = False) -> Verdict:
-        """A property of every case: refuted by one, proved by all.
+    @cached_property
+    def has_values(self) -> bool:
+        """Whether the loss has a value at some point that is tried."""
+        if self.subject.kind == ROW:
+            return any(not math.isnan(self.rows.true(row)) for row in self.rows.draws)
+        return any(not math.isnan(true(s.case.body, p)) for s in self.studies for p in s.grid)
 
-        `skip_constant` leaves out cases that f does not enter; of several values the least or the greatest is kept.
+    def all(
+        self,
+        decide: Callable[[Study], Verdict],
+        *,
+        skip_constant: bool = False,
+        least: bool = False,
+        towards: bool = False,
+    ) -> Verdict:
+        """A property of every case: refuted by one, proved by all; `towards` if it asks where the target is.
+
+        `skip_constant` leaves out terms of a sum over the classes that f does not enter; of several values the least or
+        the greatest is kept.
         """
-        studies = [s for s in self.studies if not (skip_constant and _is_constant(s))]
+        skip = skip_constant and self.subject.kind in (CLASS, SOFT)
+        studies = [s for s in self.studies if not (skip and _is_constant(s))]
         found = []
         for study in studies or self.studies:
             tick()
-            found.append(decide(study))
-            if found[-1].status == REFUTED:
-                return found[-1]
+            verdict = decide(study)
+            if verdict.status == UNKNOWN and study.free:
+                verdict = self._by_parts(study, decide, least, towards) or verdict
+            found.append(verdict)
+            if verdict.status == REFUTED:
+                return verdict
         return _joined(found, least)
 
+    def _by_parts(self, study: Study, decide: Callable[[Study], Verdict], least: bool, towards: bool) -> Verdict | None:
+        """Proved for y = 1 where that stands for all, or for targets of each sign; None if it is not."""
+        shifted = None if towards else self.subject.shifted
+        ways = [(Study(shifted, self.written),)] if shifted is not None else []
+        for parts in (*ways, study.parts):
+            found: list[Verdict] = []
+            for part in parts:
+                found.append(decide(part))
+                if found[-1].status != PROVED:
+                    break
+            else:
+                if found:
+                    joined = _joined(found, least)
+                    return joined if _is_number(joined.value) else proved(joined.because)
+        return None
+
     def either(self, of_case: Callable[[Study], Verdict], of_row: Callable[[Rows], Verdict],
-               *, least: bool = False) -> Verdict:  # fmt: skip
+               *, least: bool = False, towards: bool = False) -> Verdict:  # fmt: skip
         """Case by case, or for rows as a whole."""
         if self.subject.kind == ROW:
             return of_row(self.rows)
-        return self.all(of_case, least=least)
+        return self.all(of_case, least=least, towards=towards)
 
 
 def _is_constant(study: Study) -> bool:
@@ -87,6 +124,13 @@ def _value(values: Sequence[str], least: bool) -> str:
         return (min if least else max)(values, key=float) if values else ""
     except ValueError:
         return ", ".join(values)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
 
 
 @dataclass(frozen=True)
@@ -175,10 +219,10 @@ PROPERTIES: tuple[Property, ...] = (
     Property("C2", "L has a continuous second derivative", SMOOTH, _any,
              lambda b: b.either(smooth.twice_differentiable, row_rules.twice_differentiable)),
     Property("gradient-sign", "the gradient never leads away from the target", TOWARDS, _towards,
-             lambda b: b.either(towards.gradient_sign, row_rules.gradient_sign)),
+             lambda b: b.either(towards.gradient_sign, row_rules.gradient_sign, towards=True)),
     Property("minimum-at-target", "L is least where the prediction is right", TOWARDS, _towards,
              lambda b: sums.minimum_at_target(
-                 b, lambda: b.either(towards.minimum_at_target, row_rules.minimum_at_target))),
+                 b, lambda: b.either(towards.minimum_at_target, row_rules.minimum_at_target, towards=True))),
     Property("mean-consistent", "the best constant is the mean, through a link", STATISTICS, _numbers,
              lambda b: statistics.mean_consistent(b.subject, b.studies[0])),
     Property("median-consistent", "the best constant is a median", STATISTICS, _one_kind,

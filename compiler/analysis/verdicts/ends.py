@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,8 @@ from lossc.compiler.analysis.world import Domain, OutOfTime, Split, Unsolved, Wo
 from lossc.compiler.errors import LosscError
 from lossc.compiler.facts import Facts
 from lossc.compiler.interval import INF, TINY, Interval
-from lossc.compiler.ir import ONE, Expr, F, substitute
+from lossc.compiler.ir import ONE, Expr, F, node, postorder, substitute
+from lossc.compiler.ops import call
 from lossc.compiler.passes.canonicalize import canonical_expr
 
 SECONDS = 1.0
@@ -51,12 +52,53 @@ def at_end(piece: Piece, root: Expr, side: int) -> End:
     moved = substitute(root, {F: place})
     world = World(Domain({}, _EndFacts(piece.loss), None, {}, time.monotonic() + min(SECONDS, left())))
     try:
-        found = limit(canonical_expr(moved, world.domain.facts), world)
+        found = limit_of(canonical_expr(moved, world.domain.facts), world)
         if contradicted(found, moved, {}):
             return End(False, words=words)
     except (Split, Unsolved, OutOfTime, LosscError):
         return End(False, words=words)
     return _end(found, words)
+
+
+def limit_of(moved: Expr, world: World) -> Limit:
+    """The limit of an expression in ε; where an exponential grows, what is left after it is divided out decides.
+
+    Raises Split, Unsolved, OutOfTime, LosscError.
+    """
+    try:
+        return limit(moved, world)
+    except Unsolved:
+        for power in _growing(moved, world):
+            scaled = canonical_expr(_times(moved, call("exp", -power), world.domain.facts), world.domain.facts)
+            try:
+                left_over = limit(scaled, world)
+            except Unsolved:
+                continue
+            sign = left_over.sign if left_over.kind == "infinite" else world.sign(left_over.value)
+            if left_over.kind in ("infinite", "finite") and sign:
+                return Limit("infinite", sign=sign)
+        raise
+
+
+def _growing(moved: Expr, world: World) -> Iterator[Expr]:
+    """Exponents that grow beyond all bounds."""
+    for here in postorder(moved):
+        if here.op == "exp" and any(n is EPSILON for n in postorder(here)):
+            try:
+                found = limit(here.args[0], world)
+            except Unsolved:
+                continue
+            if found.kind == "infinite" and found.sign > 0:
+                yield here.args[0]
+
+
+def _times(root: Expr, factor: Expr, facts: Facts) -> Expr:
+    """A sum times a factor, term by term."""
+    if root.op in ("add", "sub"):
+        return node(root.op, *(_times(a, factor, facts) for a in root.args))
+    if root.op == "neg":
+        return -_times(root.args[0], factor, facts)
+    return canonical_expr(root * factor, facts)
 
 
 def contradicted(found: Limit, root: Expr, values: Mapping[Expr, Any]) -> bool:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
-from lossc.compiler.analysis.asymptotics import EPSILON, Limit, limit
+from lossc.compiler.analysis.asymptotics import EPSILON, Limit
 from lossc.compiler.analysis.verdicts.clock import left
-from lossc.compiler.analysis.verdicts.ends import SECONDS, contradicted
+from lossc.compiler.analysis.verdicts.ends import SECONDS, contradicted, limit_of
 from lossc.compiler.analysis.verdicts.subject import Case
 from lossc.compiler.analysis.world import Domain, OutOfTime, Split, Unsolved, World
 from lossc.compiler.errors import LosscError
@@ -49,7 +49,7 @@ def limits(case: Case, root: Expr, side: int) -> Iterator[tuple[Limit, int | Non
         roles = {TARGET: ROLES["positive" if where.lo > 0 else "real"]}
         world = _Sure(Domain(roles, facts, None, {}, time.monotonic() + min(SECONDS, left())))
         try:
-            found = limit(canonical_expr(moved, facts), world)
+            found = limit_of(canonical_expr(moved, facts), world)
             if any(contradicted(found, moved, {TARGET: y}) for y in _CHECKED if where.lo < y < where.hi):
                 yield Limit("unknown"), None
                 return

@@ -10,7 +10,7 @@ import math
 
 from lossc.compiler import interval as iv
 from lossc.compiler import ops
-from lossc.compiler.analysis.verdicts.ranges import Box, Pair, Ranges
+from lossc.compiler.analysis.verdicts.ranges import Box, Pair, Ranges, Step
 from lossc.compiler.analysis.verdicts.reverse import live_nodes, local_partials, partials
 from lossc.compiler.facts import constant_range
 from lossc.compiler.formats import Format
@@ -53,14 +53,14 @@ class FloatRanges(Ranges):
         super().__init__(root, classes)
         self.form = form
 
-    def _leaf(self, here: Expr, box: Box) -> Interval:
-        return outwards(constant_range(here) if here.op == CONST else box[here], self.form)
+    def _leaf(self, step: Step, box: Box) -> Interval:
+        return outwards(constant_range(step.node) if step.constant is not None else box[step.node], self.form)
 
-    def _one(self, here: Expr, record: ops.OpRecord, args: list[Interval]) -> Interval:
-        if record.gives == ops.BOOL_KIND:
+    def _one(self, step: Step, record: ops.OpRecord, args: list[Interval]) -> Interval:
+        if step.is_bool:
             return record.interval(*args)
-        found = _together(here, record.interval(*args), args)
-        return outwards(found, self.form, 0 if here.op in _ROUNDED_ONCE else _SLACK)
+        found = _together(step.node, record.interval(*args), args)
+        return outwards(found, self.form, 0 if record.name in _ROUNDED_ONCE else _SLACK)
 
     def _along(self, record: ops.OpRecord, x: Pair) -> Pair:
         units = (self.classes or 1) + _SLACK if record.name not in _ROUNDED_ONCE else 0
@@ -122,7 +122,7 @@ class Safety:
             return 1.0 if record.name in _SHARES else INF
         partial = partials(here)[index]
         if partial is None:
-            return 0.0
+            return INF
         r = known[partial] if partial in known else _range_over(partial, known, self.form)
         return max(abs(r.lo), abs(r.hi)) if r.total else INF
 

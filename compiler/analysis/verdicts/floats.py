@@ -17,7 +17,7 @@ from lossc.compiler import ops
 from lossc.compiler.analysis.verdicts.float_ranges import Safety
 from lossc.compiler.analysis.verdicts.ranges import Box, Ranges, split
 from lossc.compiler.analysis.verdicts.repairs import repair_of
-from lossc.compiler.analysis.verdicts.reverse import backward, local_partials
+from lossc.compiler.analysis.verdicts.reverse import as_run, backward, local_partials
 from lossc.compiler.analysis.verdicts.signs import true
 from lossc.compiler.analysis.verdicts.subject import ROW, ROW_F, Case, Subject
 from lossc.compiler.analysis.verdicts.verdict import (
@@ -62,7 +62,7 @@ class Floats:
     @cached_property
     def body(self) -> Expr:
         """The formula as written, of one prediction, or of a row in the values of its groups."""
-        return self.subject.spread if self.is_row else self.subject.loss.body
+        return as_run(self.subject.spread if self.is_row else self.subject.loss.body)
 
     @cached_property
     def leaf(self) -> Expr:
@@ -186,7 +186,9 @@ class Floats:
 
     def _is_hessian_safe(self) -> bool:
         if not self.is_row:
-            return not self._too_large(self.gradient) and self._is_safe(self.gradient, with_partials=True)
+            if self._too_large(self.gradient) or not self._is_safe(self.body, with_partials=True):
+                return False
+            return self._is_safe(self.gradient, with_partials=True)
         tame = all(
             n.op in LEAF_OPS or n.op in _TAME or (n.op == "div" and n.args[1].op == "const")
             for n in postorder(self.subject.loss.body)
@@ -207,8 +209,10 @@ class Floats:
         root = {VALUE: lambda: self.body, GRADIENT: lambda: self.gradient, HESSIAN: lambda: self.hessian}[quantity]()
         points = self._points()
         (values,) = evaluate_in(self.form, [root], points)
+        found = values.reshape(len(points), -1)[:, 0].tolist()
         tried = 0
-        for i, value in enumerate(values.reshape(len(points), -1)[:, 0].tolist()):
+        for i in self._plainest(points, quantity):
+            value = found[i]
             if math.isfinite(value):
                 continue
             if diverging:
@@ -217,6 +221,14 @@ class Floats:
                     continue
             return self._verdict(points, i, value, quantity)
         return None
+
+    def _plainest(self, points: Points, quantity: str) -> list[int]:
+        """The points in their order; of a derivative, those first at which the loss itself has a value."""
+        if quantity == VALUE:
+            return list(range(len(points)))
+        (values,) = evaluate_in(self.form, [self.body], points)
+        finite = [math.isfinite(v) for v in values.reshape(len(points), -1)[:, 0].tolist()]
+        return sorted(range(len(points)), key=lambda i: not finite[i])
 
     def _verdict(self, points: Points, i: int, value: float, quantity: str) -> Verdict:
         here = self._here(points, i)

@@ -13,8 +13,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lossc.compiler.analysis.verdicts.catalogue import BY_NAME, PROPERTIES, Bench
-from lossc.compiler.analysis.verdicts.clock import Out, limited, tick
+from lossc.compiler.analysis.verdicts.catalogue import BY_NAME, FLOATS, PROPERTIES, Bench, Property
+from lossc.compiler.analysis.verdicts.clock import Out, left, limited, tick
 from lossc.compiler.analysis.verdicts.roots import Unclear
 from lossc.compiler.analysis.verdicts.subject import Subject
 from lossc.compiler.analysis.verdicts.verdict import REFUTED, Verdict, unknown
@@ -26,6 +26,8 @@ from lossc.compiler.roles import ROLES
 from lossc.compiler.verify import verify
 
 TIMEOUT = 10.0
+SHARE = 0.35
+"""Of the time that is left, what one property may take."""
 
 
 @dataclass(frozen=True)
@@ -84,24 +86,30 @@ def judge(
     subject = Subject(verify(loss), box=box, dtype=dtype, classes=classes)
     found: dict[str, Verdict] = {}
     with limited(started + timeout):
-        bench: Bench | None = None
+        bench = Bench(subject)
         for p in PROPERTIES:
-            if not p.applies(subject) or (names is not None and p.name not in names):
-                continue
-            try:
-                tick()
-                bench = bench or Bench(subject)
-                found[p.name] = _sound(p.decide(bench))
-            except Out:
-                found[p.name] = unknown(f"the time of {timeout:g} seconds was up")
-            except LosscError as problem:
-                found[p.name] = unknown(problem.diagnostic.message)
-            except (Unclear, Unsolved) as problem:
-                found[p.name] = unknown(str(problem))
-            except (ArithmeticError, ValueError, MemoryError) as problem:
-                found[p.name] = unknown(f"numbers beyond what can be computed: {str(problem)[:80]}")
+            if p.applies(subject) and (names is None or p.name in names):
+                found[p.name] = _decided(p, bench, timeout)
     shown = {leaf.name: (r.lo, r.hi) for leaf, r in subject.box.items()}
     return Verdicts(loss, subject.kind, dtype, shown, subject.classes, found, time.monotonic() - started)
+
+
+def _decided(p: Property, bench: Bench, timeout: float) -> Verdict:
+    """The verdict on one property, which may take a share of the time that is left."""
+    try:
+        tick()
+        with limited(time.monotonic() + SHARE * left()):
+            if p.group != FLOATS and not bench.has_values:
+                return unknown("L has no value at any point that was tried")
+            return _sound(p.decide(bench))
+    except Out:
+        return unknown(f"its share of the time of {timeout:g} seconds was up")
+    except LosscError as problem:
+        return unknown(problem.diagnostic.message)
+    except (Unclear, Unsolved) as problem:
+        return unknown(str(problem))
+    except (ArithmeticError, ValueError, MemoryError) as problem:
+        return unknown(f"numbers beyond what can be computed: {str(problem)[:80]}")
 
 
 def _sound(verdict: Verdict) -> Verdict:

@@ -79,6 +79,11 @@ class Piece:
         """Where an expression lies on the piece."""
         return self.ranges(root)({F: self.box})
 
+    @cached_property
+    def has_value(self) -> bool:
+        """Whether the function has a value at a point inside."""
+        return not context().isnan(value_at(self.body, {F: between(self.box)}, DIGITS))
+
     @property
     def total(self) -> bool:
         """Whether the function certainly has a value on the whole piece, its breaks included."""

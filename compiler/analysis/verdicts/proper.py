@@ -142,6 +142,14 @@ _LIES = ((0.998, 0.001, 0.001), *_TRUTHS, (1 / 3, 1 / 3, 1 / 3), (0.7, 0.2, 0.1)
          (0.2, 0.3, 0.5))  # fmt: skip
 
 
+def _truths_and_lies() -> Iterator[tuple[Sequence[float], Sequence[float]]]:
+    """Lies far from the truth, and lies that are more, or less, sure than it."""
+    yield from itertools.product(_TRUTHS, _LIES)
+    for p, by in itertools.product(_TRUTHS, (0.8, 0.95, 1.05, 1.2)):
+        powers = [v**by for v in p]
+        yield p, [v / sum(powers) for v in powers]
+
+
 def _over(subject: Subject, three: Sequence[float]) -> list[float]:
     """Probabilities of all classes: the last of three shared by all the rest."""
     rest = subject.row_classes - 2
@@ -152,7 +160,7 @@ def _row_lies(subject: Subject, rows: Rows) -> Iterator[Witness]:
     """The expectation over the target: it is the first class, the second, or one of the rest."""
     if subject.row_classes > 12:
         return
-    for p, q in itertools.product(_TRUTHS, _LIES):
+    for p, q in _truths_and_lies():
         truth, lie = _over(subject, p), _over(subject, q)
         points, weights = [], []
         for row, sense in ((truth, 1), (lie, -1)):
@@ -185,7 +193,7 @@ def _soft_lies(subject: Subject) -> Iterator[Witness]:
     if subject.loss.f != "prob":
         return
     body, times = subject.cases[0].body, [float(w) for w in subject.row_weights]
-    for p, q in itertools.product(_TRUTHS, _LIES):
+    for p, q in _truths_and_lies():
         truth, lie = ([v / w for v, w in zip(row, times, strict=True)] for row in (p, q))
         pairs = [(y, f) for row in (truth, lie) for y, f in zip(truth, row, strict=True)]
         points: tuple[dict[str, Entry], ...] = tuple({"y": y, "f": f} for y, f in pairs)

@@ -22,7 +22,6 @@ from lossc.compiler.analysis.verdicts.clock import tick
 from lossc.compiler.facts import constant_range
 from lossc.compiler.interval import INF, TINY, Interval
 from lossc.compiler.ir import CONST, LEAF_OPS, ONE, Expr, F, Y, postorder
-from lossc.compiler.ops import call
 
 Box: TypeAlias = Mapping[Expr, Interval]
 Pair: TypeAlias = tuple[Interval, Interval]
@@ -31,6 +30,28 @@ BUDGET = 600
 """Boxes that a search may look at."""
 FAR, NEAR = 1e280, 1e-280
 """Boxes are not split beyond these."""
+
+
+class Step:
+    """A node of a program, with all that does not depend on the box."""
+
+    __slots__ = (
+        "constant", "has_exact", "is_bool", "is_fixed", "is_rest", "is_signed", "is_special", "node", "numbers",
+        "places",
+        "record",
+    )  # fmt: skip
+
+    def __init__(self, node: Expr, places: list[int], is_rest: bool, fixed: frozenset[Expr]) -> None:
+        self.node, self.places, self.is_rest, self.is_fixed = node, places, is_rest, node in fixed
+        self.numbers = [i for i, a in enumerate(node.args) if a not in fixed]
+        self.constant = _constant(node) if node.op == CONST else None
+        self.record = None if node.op in LEAF_OPS else ops.OPS[node.op]
+        record = self.record
+        self.has_exact = bool(record and record.arity == 1 and record.exact and record.monotone)
+        self.is_bool = record is not None and record.gives == ops.BOOL_KIND
+        self.is_signed = node.op in _SIGNED
+        shared = len(node.args) == 2 and node.args[0] is node.args[1]
+        self.is_special = shared or node.op == "pow" or (node.op == "div" and node.args[1].op == "sum_c")
 
 
 class Ranges:
@@ -46,8 +67,9 @@ class Ranges:
         self.order = postorder(root)
         self.root, self.classes = root, classes
         self.place = {n: i for i, n in enumerate(self.order)}
-        self.rest = {ONE - leaf for leaf in inside}
-        self.fixed = _without_f(self.order) if in_f else frozenset[Expr]()
+        rest = {ONE - leaf for leaf in inside}
+        fixed = _without_f(self.order) if in_f else frozenset[Expr]()
+        self._steps = [Step(n, [self.place[a] for a in n.args], n in rest, fixed) for n in self.order]
 
     def __call__(self, box: Box) -> Interval:
         """The range on a box; of the target and the other classes together."""
@@ -62,31 +84,37 @@ class Ranges:
         """The ranges of every node of `order`."""
         tick()
         done: list[Pair] = []
-        for here in self.order:
-            if here.op in LEAF_OPS:
-                a = self._leaf(here, box)
-                done.append((a, a if other is None else self._leaf(here, other)))
+        for step in self._steps:
+            record = step.record
+            if record is None:
+                a = self._leaf(step, box)
+                done.append((a, a if other is None else self._leaf(step, other)))
                 continue
-            args = [done[self.place[a]] for a in here.args]
-            record = ops.OPS[here.op]
+            args = [done[i] for i in step.places]
             if record.axis in (ops.REDUCE, ops.MAP):
                 done.append(self._along(record, args[0]))
             elif record.axis == ops.SIZE and self.classes is not None:
                 done.append((iv.point(self.classes), iv.point(self.classes)))
             else:
-                a = self._one(here, record, [x[0] for x in args])
-                same = all(x[0] is x[1] for x in args)
-                done.append((a, a if same else self._one(here, record, [x[1] for x in args])))
+                a = self._one(step, record, [x[0] for x in args])
+                same = other is None or all(x[0] is x[1] for x in args)
+                done.append((a, a if same else self._one(step, record, [x[1] for x in args])))
         return done
 
-    def _leaf(self, here: Expr, box: Box) -> Interval:
-        return _constant(here) if here.op == CONST else box[here]
+    def _leaf(self, step: Step, box: Box) -> Interval:
+        return box[step.node] if step.constant is None else step.constant
 
-    def _one(self, here: Expr, record: ops.OpRecord, args: list[Interval]) -> Interval:
-        found = refined(here, _opened(record, args), args)
-        if here in self.rest:
+    def _one(self, step: Step, record: ops.OpRecord, args: list[Interval]) -> Interval:
+        found = _opened(step, record, args)
+        if step.is_signed and not (found.lo > 0 or found.hi < 0) and all(a.lo > 0 or a.hi < 0 for a in args):
+            found = _nonzero(found)
+        if step.is_special:
+            found = refined(step.node, found, args)
+        if step.is_rest:
             return Interval(max(found.lo, TINY), found.hi, found.total)
-        return Interval(found.lo, found.hi) if here in self.fixed else found
+        if step.is_fixed:  # defined, but for numbers without a value
+            return Interval(found.lo, found.hi, all(args[i].total for i in step.numbers))
+        return found
 
     def _along(self, record: ops.OpRecord, x: Pair) -> Pair:
         """A reduction or map: sums are added up, the rest is a rule on the hull."""
@@ -136,19 +164,20 @@ _NOTHING = 1e-300
 """Ends that are closer to 0 are taken for 0, left out: multiples of `TINY` are no bounds."""
 
 
-def _opened(record: ops.OpRecord, args: list[Interval]) -> Interval:
+def _opened(step: Step, record: ops.OpRecord, args: list[Interval]) -> Interval:
     """The record's rule, where an open end at 0 is 0; what is strict because the end is open stays strict."""
-    exact = _sharp(record, args)
-    if not any(_is_open(a) for a in args) or record.gives == ops.BOOL_KIND:
+    exact = _sharp(step, record, args)
+    if step.is_bool:
         return exact
-    wide = _sharp(record, [_closed(a) for a in args])
+    for a in args:
+        if 0 < a.lo < _NOTHING or -_NOTHING < a.hi < 0:
+            break
+    else:
+        return exact
+    wide = _sharp(step, record, [_closed(a) for a in args])
     low = TINY if exact.lo > 0 and wide.lo <= 0 else min(wide.lo, exact.lo)
     high = -TINY if exact.hi < 0 and wide.hi >= 0 else max(wide.hi, exact.hi)
     return Interval(low, high, exact.total)
-
-
-def _is_open(x: Interval) -> bool:
-    return 0 < x.lo < _NOTHING or -_NOTHING < x.hi < 0
 
 
 def _closed(x: Interval) -> Interval:
@@ -156,16 +185,11 @@ def _closed(x: Interval) -> Interval:
 
 
 def refined(here: Expr, found: Interval, args: list[Interval]) -> Interval:
-    """Sharper than operand by operand: x*x >= 0, x - x = 0; and what only underflow has made 0 is not 0."""
-    if here.op in _SIGNED and all(a.nonzero for a in args[:2]) and not found.nonzero:
-        if found.lo >= 0:
-            found = Interval(TINY, found.hi, found.total)
-        elif found.hi <= 0:
-            found = Interval(found.lo, -TINY, found.total)
+    """Sharper than operand by operand: x*x >= 0, x - x = 0, a share of a sum is 1 at most, a power of x > 0 > 0."""
     if len(here.args) == 2 and here.args[0] is here.args[1]:
         x = args[0]
         if here.op == "mul":
-            return refined(call("square", here.args[0]), iv.square(x), [x])
+            return _nonzero(iv.square(x)) if x.nonzero else iv.square(x)
         if here.op == "div" and x.nonzero:
             return Interval(1.0, 1.0, x.total)
         if here.op == "sub":
@@ -179,12 +203,21 @@ def refined(here: Expr, found: Interval, args: list[Interval]) -> Interval:
     return found
 
 
-def _sharp(record: ops.OpRecord, args: list[Interval]) -> Interval:
+def _nonzero(found: Interval) -> Interval:
+    """The range of what is certainly not 0: only underflow has made an end 0."""
+    if found.lo >= 0:
+        return Interval(max(found.lo, TINY), found.hi, found.total)
+    return Interval(found.lo, min(found.hi, -TINY), found.total) if found.hi <= 0 else found
+
+
+def _sharp(step: Step, record: ops.OpRecord, args: list[Interval]) -> Interval:
     """The record's rule, without its rounding at ends where the value is known exactly: log(1) = 0."""
     found = record.interval(*args)
-    if record.arity != 1 or not record.exact or not record.monotone:
+    if not step.has_exact:
         return found
-    low, high = (_exact(record, x) for x in (args[0].lo, args[0].hi))
+    low, high = _exact(record, args[0].lo), _exact(record, args[0].hi)
+    if low is None and high is None:
+        return found
     if record.monotone[0] < 0:
         low, high = high, low
     return Interval(found.lo if low is None else low, found.hi if high is None else high, found.total)
@@ -192,7 +225,7 @@ def _sharp(record: ops.OpRecord, args: list[Interval]) -> Interval:
 
 def _exact(record: ops.OpRecord, x: float) -> float | None:
     """The value at a float, if the record has it and it is a float itself."""
-    if math.isinf(x):
+    if not abs(x) < 1e9 or x * 1024 != math.floor(x * 1024):  # tables hold simple numbers
         return None
     value = record.exact.get(Fraction(x))
     return float(value) if value is not None and Fraction(float(value)) == value else None

@@ -192,7 +192,8 @@ def _steep(rows: Rows) -> Iterator[Witness]:
     else:
         shared = [r[: len(weights)] for r in ((1e9, 0.0, 0.0), (-1e9, 0.0, 0.0), (1e9, -1e9, 0.0))]
     for entry, slope in enumerate(rows.row_slopes):
-        usual = max((abs(v) for row in rows.draws[:20] if math.isfinite(v := rows.true(row, slope))), default=0.0)
+        inner = [row for row in rows.draws[:30] if rows.loss.f != "prob" or min(row) > 1e-3]
+        usual = max((abs(v) for row in inner if math.isfinite(v := rows.true(row, slope))), default=0.0)
         for row in [*rows.draws, *shared]:
             value = rows.true(row, slope)
             if math.isfinite(value) and abs(value) > BIG * (1 + usual):

@@ -99,8 +99,23 @@ class Sign:
         return self.kind in (MINUS, MINUS_ZERO, NIL)
 
 
+def is_nil(piece: Piece, root: Expr) -> bool | None:
+    """Whether an analytic expression is 0 on a whole piece; None if that is open."""
+    if not piece.has_value:
+        return None
+    if root is ZERO:
+        return True
+    values = (true(root, {F: x}) for x in samples(piece.box))
+    if any(v > 0 or v < 0 for v in values):
+        return False
+    r = piece.range(root)
+    return True if r.total and r.lo == r.hi == 0 else None
+
+
 def sign_on(piece: Piece, root: Expr) -> Sign:
-    """The sign of an analytic expression on a piece."""
+    """The sign of an analytic expression on a piece; open where the function has no value."""
+    if not piece.has_value:
+        return Sign(OPEN)
     if root is ZERO:
         return Sign(NIL)
     seen = [(x, true(root, {F: x})) for x in samples(piece.box)]
@@ -108,8 +123,7 @@ def sign_on(piece: Piece, root: Expr) -> Sign:
     if ups and downs:
         return Sign(BOTH, ups, downs)
     if not ups and not downs:
-        r = piece.range(root)
-        return Sign(NIL if r.total and r.lo == r.hi == 0 else OPEN)
+        return Sign(NIL if is_nil(piece, root) else OPEN)
     for form in alternatives(root, Tidier(piece.facts)):
         search = (nonnegative if ups else nonpositive)(piece.ranges(form), {F: piece.box})
         if search.status == "proved":

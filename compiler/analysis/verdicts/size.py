@@ -11,7 +11,7 @@ from lossc.compiler.analysis.verdicts.ends_in_y import stays_finite, tends_to_ze
 from lossc.compiler.analysis.verdicts.pieces import Piece
 from lossc.compiler.analysis.verdicts.ranges import greatest
 from lossc.compiler.analysis.verdicts.shape import by_slices, guarded
-from lossc.compiler.analysis.verdicts.signs import NIL, alternatives, far_out, samples, true
+from lossc.compiler.analysis.verdicts.signs import alternatives, far_out, is_nil, samples, true
 from lossc.compiler.analysis.verdicts.smooth import continuous, differentiable
 from lossc.compiler.analysis.verdicts.study import Study, hidden, uses
 from lossc.compiler.analysis.verdicts.subject import REGRESSION, kind_of
@@ -27,6 +27,8 @@ from lossc.compiler.analysis.verdicts.verdict import (
 )
 from lossc.compiler.interval import INF, Interval
 from lossc.compiler.ir import Expr, F, Y
+from lossc.compiler.passes.canonicalize import canonical_expr
+from lossc.compiler.passes.differentiate import derivative
 
 BIG = 1e6
 """What a derivative must exceed, and by far what it is elsewhere, to count as unbounded where no bound is known."""
@@ -223,15 +225,19 @@ def no_dead_zone(study: Study) -> Verdict:
     """No interval of predictions on which the slope is exactly 0."""
     if study.free:
         found = by_slices(study, no_dead_zone, "flat at no y that was tried; not shown for all")
-        if found.status == "unknown" and study.analytic and _nowhere_flat(study):
+        if found.status != "unknown":
+            return found
+        if study.analytic and _bent_somewhere(study):
             return proved("analytic in f, with a slope that is not 0 throughout")
+        if study.total and _never_flat(study, study.case.slope):
+            return proved("no factor of L' is 0 on an interval")
         return found
     for piece in study.line:
-        sign = study.sign(piece, 1)
-        if sign.kind == NIL:
+        nil = is_nil(piece, piece.slope)
+        if nil:
             because = f"L' = 0 where {piece}{study.case.clause}"
             return study.refuted(because, _flat(study, piece)) or hidden(because)
-        if sign.positive is None and sign.negative is None:
+        if nil is None:
             return unknown(f"whether L' is 0 where {piece} is open")
     return proved("on each analytic piece L' is not 0 throughout")
 
@@ -245,12 +251,23 @@ def _flat(study: Study, piece: Piece) -> Iterator[Witness]:
     yield Witness(study.points(xs), VALUE, tuple(study.value(x) for x in xs), "equal")
 
 
-def _nowhere_flat(study: Study) -> bool:
+def _bent_somewhere(study: Study) -> bool:
     """L'' has no zero on a band of f, for every y: then L' is 0 at one point at most there."""
-    band = {**study.case.domain, F: Interval(0.25, 0.5)}
-    r = study.case.ranges(study.case.curve)(band)
-    if r.nonzero and r.total:
-        return True
-    slope = study.case.slope
-    r = study.case.ranges(slope)(band)
-    return (r.nonzero and r.total) or (not uses(slope, Y) and true(slope, {F: 0.4142}) != 0)
+    r = study.case.ranges(study.case.curve)({**study.case.domain, F: Interval(0.25, 0.5)})
+    return r.nonzero and r.total
+
+
+def _never_flat(study: Study, slope: Expr) -> bool:
+    """Whether no factor of the slope is 0 on an interval of f: a sign is 0 only where what it is of is, at points."""
+    todo = [slope]
+    while todo:
+        here = todo.pop()
+        if here.op in ("mul", "div", "neg"):
+            todo += here.args[:1] if here.op == "div" else here.args
+            continue
+        if here.op == "sign":
+            here = derivative(here.args[0], F)
+        r = study.case.ranges(canonical_expr(here, study.case.facts))(study.case.domain)
+        if not (r.nonzero and (r.total or not uses(here, F))):
+            return False
+    return True

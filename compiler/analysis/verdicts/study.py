@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -16,6 +17,7 @@ from lossc.compiler.analysis.verdicts.subject import Case
 from lossc.compiler.analysis.verdicts.verdict import VALUE, Verdict, Witness, refuted, unknown
 from lossc.compiler.analysis.verdicts.written import Written
 from lossc.compiler.errors import LosscError
+from lossc.compiler.facts import Facts
 from lossc.compiler.ir import Expr, F, Y, const, postorder, substitute
 from lossc.compiler.loss import Loss
 from lossc.compiler.passes.canonicalize import canonical_expr
@@ -23,9 +25,16 @@ from lossc.compiler.passes.differentiate import derivative
 
 _TARGETS: Mapping[str, tuple[float, ...]] = {
     "real": (0.0, 1.0, -1.0, 3.0, -0.5, 20.0), "positive": (1.0, 0.25, 4.0, 60.0, 1e-30),
-    "count": (0.0, 1.0, 3.0, 40.0), "prob": (0.5, 0.125, 0.9, 1e-9),
+    "count": (0.0, 1.0, 3.0, 40.0), "prob": (0.5, 0.125, 0.9, 1e-9), "counted": (1.0, 3.0, 40.0),
 }  # fmt: skip
 """Targets at which a loss of y and f is looked at as a function of f."""
+_MORE: Mapping[str, tuple[float, ...]] = {
+    "real": (-7.0, 150.0, 1e4, 1e7, -1e7, 1e-4), "positive": (0.01, 7.0, 1e4, 1e7), "count": (7.0, 1e4, 1e7),
+    "counted": (7.0, 1e4, 1e7), "prob": (),
+}  # fmt: skip
+"""Targets at which only numbers are tried."""
+_BESIDE = (1 - 1e-9, 1 + 1e-9, 1 - 1e-3, 1 + 1e-3)
+"""Predictions beside the target, relative to it."""
 
 
 @dataclass
@@ -52,8 +61,12 @@ class Study:
 
     @cached_property
     def total(self) -> bool:
-        """Whether the loss certainly has a value for every f, at every y at which the parts without f have one."""
-        return Ranges(self.case.body, None, self.case.inside, in_f=True)(self.case.domain).total
+        """Whether the loss certainly has a value for every f, at every y at which the parts without f have one.
+
+        There must be such a y, too.
+        """
+        found = Ranges(self.case.body, None, self.case.inside, in_f=True)(self.case.domain).total
+        return found and any(not math.isnan(true(self.case.body, p)) for p in self.grid)
 
     # -- pieces ------------------------------------------------------------------------------------------------------
 
@@ -148,7 +161,23 @@ class Study:
     @cached_property
     def slices(self) -> tuple[Study, ...]:
         """The case at a few targets, if the target is free."""
-        return tuple(self.at(y) for y in _TARGETS[self.case.loss.y]) if self.free else ()
+        return tuple(self.at(y) for y in _TARGETS[self.case.tried or self.case.loss.y]) if self.free else ()
+
+    @cached_property
+    def parts(self) -> tuple[Study, ...]:
+        """The case for targets of one sign each: for proofs where all together leave something open."""
+        loss, body = self.case.loss, self.case.body
+        if not self.free or loss.y not in ("real", "count") or self.case.tried:
+            return ()
+        above = replace(loss, y="positive")
+        out = [self.at(0.0), self._part(body, above, "positive" if loss.y == "real" else "counted")]
+        if loss.y == "real" and loss.f == "real":
+            out.append(self._part(substitute(body, {Y: -Y, F: -F}), above, "positive", turned=True))
+        return tuple(out) if loss.y == "count" or len(out) == 3 else ()
+
+    def _part(self, body: Expr, loss: Loss, tried: str, turned: bool = False) -> Study:
+        made = canonical_expr(body, Facts(loss))
+        return Study(replace(self.case, body=made, loss=loss, tried=tried, turned=turned), self.written)
 
     def at(self, y: float) -> Study:
         """The case at one target."""
@@ -158,13 +187,14 @@ class Study:
     @cached_property
     def grid(self) -> list[dict[Expr, float]]:
         """Points that the loss may be asked for: targets that the role allows, and predictions."""
-        fs = samples(self.case.domain[F])[::3]
+        domain = self.case.domain[F]
+        fs = samples(domain)[::3]
         if not self.free:
             return [{F: f} for f in fs]
-        ys = list(_TARGETS[self.case.loss.y])
-        if self.case.loss.y in ("real", "positive"):
-            ys += [y for y in samples(self.case.domain[Y])[::3] if y not in ys]
-        return [{Y: y, F: f} for y in ys for f in fs]
+        role = self.case.tried or self.case.loss.y
+        ys = (*_TARGETS[role], *_MORE[role])
+        beside = [{Y: y, F: y * s} for y in ys for s in _BESIDE if comparable(self.case.loss) and domain.lo < y * s]
+        return [*({Y: y, F: f} for y in ys for f in fs), *beside]
 
     def value(self, f: float) -> float:
         """The true loss at a prediction, for a fixed target."""

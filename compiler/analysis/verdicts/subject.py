@@ -30,7 +30,9 @@ from lossc.compiler.loss import CLASSWISE, Loss
 from lossc.compiler.ops import call
 from lossc.compiler.passes.canonicalize import canonical_expr
 from lossc.compiler.passes.differentiate import derivative, differentiate
+from lossc.compiler.passes.rewrite import rewrite
 from lossc.compiler.passes.simplex import CLASSES
+from lossc.compiler.passes.stable_rules import STABLE_RULES
 
 REGRESSION, MARGIN, LABEL, CLASS, SOFT, ROW = "regression", "margin", "label", "classes", "soft", "row"
 DEFAULT_CLASSES = 10
@@ -54,6 +56,8 @@ class Case:
     words   "y = 1", "the target class"; "" if there is no other case
     target  the target that `body` has in place of y
     every   whether it stands for all targets: L depends on y - f (or y*f) alone
+    turned  whether y and f stand for -y and -f: the case is one of negative targets
+    tried   the role whose targets are tried, if it is not that of y
     """
 
     body: Expr
@@ -61,6 +65,8 @@ class Case:
     words: str = ""
     target: float | None = None
     every: bool = False
+    turned: bool = False
+    tried: str = ""
 
     @property
     def free(self) -> bool:
@@ -141,20 +147,21 @@ class Subject:
         """L at y = 0 as a function of f, if L is certainly a function of y - f alone."""
         if self.kind != REGRESSION or self.loss.y != "real" or self.loss.f != "real":
             return None
-        residual = param("?residual")
-        body = _with_residual(self.loss.body, residual)
-        if not any(n.op == ARG for n in postorder(body)):
-            return canonical_expr(substitute(body, {residual: -F}), Facts(self.loss))
-        facts = Facts(self.loss)
-        if any(n.op in JUMPING for n in postorder(self.loss.body)) or not facts.total(self.loss.body):
-            return None  # a function that jumps, or ends, may have this derivative on each part
-        try:
-            moved = derivative(self.loss.body, Y) + derivative(self.loss.body, F)
-        except LosscError:
+        if not _is_of_residual(self.loss.body, Facts(self.loss)):
             return None
-        if canonical_expr(moved, facts) is not ZERO:
+        return self._plain(substitute(self.loss.body, {Y: ZERO}))
+
+    @cached_property
+    def shifted(self) -> Case | None:
+        """L(1, f), if y > 0 and L is certainly a function of f - log(y) alone.
+
+        It stands for all targets, but for where the target is.
+        """
+        if self.kind != REGRESSION or (self.loss.y, self.loss.f) != ("positive", "real"):
             return None
-        return canonical_expr(substitute(self.loss.body, {Y: ZERO}), facts)
+        facts = Facts(replace(self.loss, y="real"))
+        body = canonical_expr(substitute(self.loss.body, {Y: call("exp", Y)}), facts)
+        return self._fixed(1, "for y = 1", True) if _is_of_residual(body, facts) else None
 
     @cached_property
     def margin(self) -> bool:
@@ -175,7 +182,7 @@ class Subject:
         if self.kind == REGRESSION and self.distance is not None:
             return (Case(self.distance, self.loss, "", 0.0, True),)
         if self.kind in (REGRESSION, SOFT):
-            free = Case(canonical_expr(body, Facts(self.loss)), self.loss)
+            free = Case(self._plain(body), self.loss)
             ends = (self._fixed(0, "for y = 0"), self._fixed(1, "for y = 1")) if self.loss.y == "prob" else ()
             return (free, *ends)
         if self.kind == MARGIN and self.margin:
@@ -186,8 +193,13 @@ class Subject:
         return (self._fixed(1, "for y = 1"), self._fixed(low, f"for y = {low}"))
 
     def _fixed(self, y: int, words: str, every: bool = False) -> Case:
-        body = substitute(self.loss.body, {Y: const(y)})
-        return Case(canonical_expr(body, Facts(self.loss)), self.loss, words, float(y), every)
+        return Case(self._plain(substitute(self.loss.body, {Y: const(y)})), self.loss, words, float(y), every)
+
+    def _plain(self, body: Expr) -> Expr:
+        """The canonical form, with bounded functions for quotients of exponentials: equal for all numbers."""
+        facts = Facts(self.loss)
+        made, applied = rewrite(canonical_expr(body, facts), _BOUNDED, facts)
+        return canonical_expr(made, facts) if applied else made
 
     # -- rows -------------------------------------------------------------------------------------------------------
 
@@ -256,6 +268,8 @@ class Subject:
         return {F: domain, Y: y}, {F: domain, Y: y}
 
 
+_BOUNDED = tuple(r for r in STABLE_RULES if r.id in ("V3", "V7"))
+"""log(1 + exp(x)) is softplus(x), exp(x)/(1 + exp(x)) is sigmoid(x): of which bounds are known."""
 ROW_F = tuple(param(f"?f{i}") for i in range(3))
 
 
@@ -285,6 +299,16 @@ def kind_of(loss: Loss) -> str:
     return REGRESSION
 
 
-def _with_residual(body: Expr, residual: Expr) -> Expr:
-    """The body with y - f and f - y replaced by a name."""
-    return substitute(body, {Y - F: residual, F - Y: -residual, Y + -F: residual, F + -Y: -residual})
+def _is_of_residual(body: Expr, facts: Facts) -> bool:
+    """Whether an expression in real y and f is certainly a function of y - f: by form, or by its derivatives."""
+    residual = param("?residual")
+    named = substitute(body, {Y - F: residual, F - Y: -residual, Y + -F: residual, F + -Y: -residual})
+    if not any(n.op == ARG for n in postorder(named)):
+        return True
+    if any(n.op in JUMPING for n in postorder(body)) or not facts.total(body):
+        return False  # a function that jumps, or ends, may have this derivative on each part
+    try:
+        moved = derivative(body, Y) + derivative(body, F)
+    except LosscError:
+        return False
+    return canonical_expr(moved, facts) is ZERO

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from lossc.compiler.analysis.verdicts.bounds import lowest
+from lossc.compiler.analysis.verdicts.bounds import lowest, nonnegative, zero_at_target
 from lossc.compiler.analysis.verdicts.pieces import Piece
 from lossc.compiler.analysis.verdicts.settled import settled_value
 from lossc.compiler.analysis.verdicts.shape import by_slices, guarded
@@ -101,6 +101,8 @@ def minimum_at_target(study: Study) -> Verdict:
     if found.status == "proved" and study.continuous:
         return proved("it falls until there and rises after it", "unique" if found.value == "strictly" else "")
     if study.free:
+        if zero_at_target(study) and nonnegative(study).status == "proved":
+            return proved("it is 0 at f = y, and nowhere negative")
         return _lower_elsewhere(study) or by_slices(
             study, minimum_at_target, "right wherever it was tried; no rule applies"
         )

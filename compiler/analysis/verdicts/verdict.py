@@ -154,7 +154,7 @@ class Verdict:
 
 
 def at_most(x: float, digits: int = 4) -> str:
-    """An upper bound as text, rounded up; a short number next to it is what was meant before rounding."""
+    """An upper bound as text, rounded up, but for what is lost in the last digits of a float."""
     return _rounded(x, digits, 1)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from lossc.compiler.analysis.verdicts.reverse import backward
+from lossc.compiler.analysis.verdicts.reverse import as_run, backward
 from lossc.compiler.analysis.verdicts.subject import Subject, at_values
 from lossc.compiler.analysis.verdicts.verdict import GRADIENT, HESSIAN, SCORES, VALUE, Entry, Witness
 from lossc.compiler.errors import LosscError
@@ -85,6 +85,7 @@ class Written:
             root = substitute(loss.body, {F: call(loss.link, F)}) if scores else loss.body
         else:
             root = self.subject.spread_scores if scores else self.subject.spread
+        root = as_run(root)
         for _ in range({VALUE: 0, GRADIENT: 1, HESSIAN: 2}[quantity]):
             root = backward(root, leaf)
             if len(postorder(root)) > LARGEST:
