@@ -1,14 +1,18 @@
 """Whether two formulas mean the same: compared in mpmath at points of the declared domain.
 
 Two formulas are equivalent if they have a value at the same points and it is the same one, to 30 of 60 digits. Where
-digits cancel, more of them are taken (up to 4,000) before a disagreement is believed. A point where some intermediate
-value overflows the interpreter (beyond 2^4096) says nothing about the formula, so it is passed over.
+digits cancel, more of them are taken (up to 4,000) before a disagreement is believed. A difference that is nothing
+beside a great intermediate value is rounding noise only if it is another one with more digits; and some points are
+looked at with so many digits at once that a great value hides no small one (1e300*exp(f) + y is not 1e300*exp(f)). A
+point where some intermediate value overflows the interpreter (beyond 2^4096) says nothing about the formula, so it is
+passed over.
 """
 
 from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -28,7 +32,11 @@ DIGITS = (60, 240, 1000, 4000)
 SLOW_BEYOND = {"lgamma": 240, "digamma": 240, "trigamma": 240, "erf": 1000, "erfc": 1000}
 """mpmath takes seconds for one value of these operators at more digits than that."""
 NOISE_DIGITS = 240
-"""From here on a difference far below the greatest intermediate value counts as rounding noise."""
+"""From here on a difference far below the greatest intermediate value may be rounding noise."""
+LAST_PLACES = 1e9
+"""Rounding errors of the greatest intermediate value may be as many units in its last place."""
+DEEP, GREAT = 24, 1e60
+"""One of so many points is looked at with 1,000 digits at once: with 4,000 if an intermediate value is as great."""
 DEFINED, UNDEFINED, UNKNOWN = "defined", "undefined", "unknown"
 MIN_DEFINED = 12
 """Fewer points with a value than this decide nothing."""
@@ -107,12 +115,16 @@ class Reference:
 
     def disagreement(self, candidate: Expr, batch: int, index: int) -> tuple[str, str] | None:
         """None if the candidate means the same at this point, else (check, reason)."""
+        ladder = self._ladder(candidate)
+        first = self._deep(ladder, candidate, batch, index) if index % DEEP == DEEP // 2 else 0
         found: tuple[str, str] | None = None
         seen: list[tuple[_Look, _Look]] = []
-        for digits in self._ladder(candidate):
+        for number, digits in enumerate(ladder[max(first - 1, 0) :], max(first - 1, 0)):
             seen.append((self.look(batch, index, digits), self.look_at(candidate, batch, index, digits)))
+            if number < first:
+                continue
             found = _compare(*seen[-1], digits)
-            if found is None:
+            if found is None or (found[0] == "agreement" and _is_noise(seen, digits)):
                 return None
         if found is not None and found[0] == "domain" and not all(map(_settled, *seen[-2:])):
             return None  # the logarithm of a rounding error, or the like: another value at every precision
@@ -122,6 +134,11 @@ class Reference:
         """The precisions that are worth their time for the operators at hand."""
         top = min((SLOW_BEYOND.get(n.op, DIGITS[-1]) for n in postorder(self.body, candidate)), default=DIGITS[-1])
         return [d for d in DIGITS if d <= top]
+
+    def _deep(self, ladder: list[int], candidate: Expr, batch: int, index: int) -> int:
+        """The place on the ladder from which on no great value hides a small difference."""
+        mine, other = self.look(batch, index, ladder[0]), self.look_at(candidate, batch, index, ladder[0])
+        return len(ladder) - 1 if max(mine.scale, other.scale) > GREAT else min(2, len(ladder) - 1)
 
     def all_points(self) -> list[tuple[int, int]]:
         return [(b, i) for b, batch in enumerate(self.batches) for i in range(len(batch))]
@@ -149,12 +166,40 @@ def _settled(before: _Look, after: _Look) -> bool:
     return True
 
 
-def _compare(mine: _Look, other: _Look, digits: int) -> tuple[str, str] | None:
-    ctx = _context()
+def _by_class(mine: _Look, other: _Look) -> Iterator[tuple[str, Any, str, Any]]:
+    """State and value of one, state and value of the other: for each class."""
     width = max(len(mine.states), len(other.states))
     sides = [side for k in (mine, other) for side in (k.states, k.values)]
-    spread = [side * width if len(side) == 1 else side for side in sides]
-    for state, value, new_state, new_value in zip(*spread, strict=True):
+    yield from zip(*(side * width if len(side) == 1 else side for side in sides), strict=True)
+
+
+def _is_noise(seen: list[tuple[_Look, _Look]], digits: int) -> bool:
+    """Whether all differences are far below the greatest intermediate value, and others than with fewer digits; or are
+    in its last places."""
+    if digits < NOISE_DIGITS or len(seen) < 2:
+        return False
+    ctx = _context()
+    with ctx.workdps(digits):
+        tolerance = ctx.mpf(10) ** (-digits // 2)
+        scale = max(look.scale for look in seen[-1])
+        for few, most in zip(_by_class(*seen[-2]), _by_class(*seen[-1]), strict=True):
+            if {UNDEFINED, DEFINED} == {most[0], most[2]}:
+                return False
+            if not few[0] == few[2] == most[0] == most[2] == DEFINED:
+                continue
+            before, gap = abs(few[1] - few[3]), abs(most[1] - most[3])
+            if gap <= tolerance * max(abs(most[1]), abs(most[3])):
+                continue
+            if gap <= LAST_PLACES * ctx.mpf(10) ** -digits * scale:
+                continue  # 0 instead of log(1 + exp(-1e9))
+            if gap > tolerance * scale or abs(before - gap) <= gap / 1000:
+                return False
+    return True
+
+
+def _compare(mine: _Look, other: _Look, digits: int) -> tuple[str, str] | None:
+    ctx = _context()
+    for state, value, new_state, new_value in _by_class(mine, other):
         if UNKNOWN in (state, new_state) or state == new_state == UNDEFINED:
             continue
         if state == UNDEFINED:
@@ -162,12 +207,7 @@ def _compare(mine: _Look, other: _Look, digits: int) -> tuple[str, str] | None:
         if new_state == UNDEFINED:
             return "domain", f"has no value where the formula has one ({_short(ctx, value)})"
         with ctx.workdps(digits):
-            gap = abs(value - new_value)
-            tolerance = ctx.mpf(10) ** (-digits // 2)
-            allowed = tolerance * max(abs(value), abs(new_value))
-            if digits >= NOISE_DIGITS:
-                allowed = max(allowed, tolerance * max(mine.scale, other.scale))
-            if gap > allowed:
+            if abs(value - new_value) > ctx.mpf(10) ** (-digits // 2) * max(abs(value), abs(new_value)):
                 return "agreement", f"gives {_short(ctx, new_value)} where the formula gives {_short(ctx, value)}"
     return None
 
