@@ -18,6 +18,7 @@ class Facts:
     """
 
     def __init__(self, loss: Loss) -> None:
+        self.loss = loss
         self._leaf: dict[Expr, Interval] = {}
         self._done: dict[Expr, Interval] = {}
         self._roles = {"y": loss.y, "f": loss.f}

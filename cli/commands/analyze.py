@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -68,6 +69,10 @@ def run(
     dtype: JudgedInOption = Dtype.float32,
     classes: ClassesOption = None,
     timeout: TimeoutOption = 20.0,
+    replay: Annotated[
+        bool,
+        typer.Option("--replay/--no-replay", help="Whether torch replays what refutes a property: some seconds."),
+    ] = True,
     y: YOption = None,
     f: FOption = None,
     name: NameOption = None,
@@ -99,7 +104,7 @@ def run(
             check_writable(path, force=force)
     subject = read_loss(loss, given, session.warnings)
     session.print_warnings()
-    return _written(session, analysis_of(subject, settings), files, force)
+    return _written(session, analysis_of(subject, settings, replay), files, force)
 
 
 def _written(session: Session, found: Analysis, files: dict[str, str | None], force: bool) -> Outcome:
@@ -122,12 +127,18 @@ def _written(session: Session, found: Analysis, files: dict[str, str | None], fo
     return Outcome({**data, "written": written}, page(found), note)
 
 
-def analysis_of(loss: Loss, settings: dict[str, Any]) -> Analysis:
-    """The analysis, with the named losses as those that it may be."""
+def analysis_of(loss: Loss, settings: dict[str, Any], replay: bool = True) -> Analysis:
+    """The analysis, with the named losses as those that it may be; with `replay`, every refutation stands in torch."""
     from lossc.compiler.analysis.analyze import analyze
+    from lossc.compiler.analysis.verdicts.verdict import REFUTED
     from lossc.grammar.library import named_losses
 
-    return analyze(loss, named_losses().values(), **settings)
+    found = analyze(loss, named_losses().values(), **settings)
+    if not replay or not found.verdicts.of(REFUTED):
+        return found
+    from lossc.runtime.replay import replayed
+
+    return replace(found, verdicts=replayed(found.verdicts))
 
 
 def page(found: Analysis) -> str:

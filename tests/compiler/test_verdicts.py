@@ -120,6 +120,17 @@ def test_the_thesis_on_chapter_four(told: dict[str, Verdicts]) -> None:
     assert told["cross_entropy"]["convex-in-scores"].status == PROVED
 
 
+def test_what_cancels_is_not_taken_for_zero() -> None:
+    """cosh^2 - sinh^2 = 1, of which hundreds of digits show nothing far out; SymPy does."""
+    loss = parse("(y - f)^2*(cosh(f)^2 - sinh(f)^2)")
+    alone = judge(loss, sympy=False)
+    assert {alone[p].status for p in ("convex", "strongly-convex", "gradient-sign")} == {UNKNOWN}
+    found = judge(loss, names=["convex", "strictly-convex", "strongly-convex", "gradient-sign", "mean-consistent"])
+    assert not found.of(REFUTED)
+    assert found["convex"].status == found["gradient-sign"].status == PROVED
+    assert "SymPy" in found["convex"].because
+
+
 def test_scaling_and_moving_keep_verdicts() -> None:
     """3 L + 2 has the properties of L, but for its sign and its values at 0."""
     for name in ("huber", "cauchy", "hinge", "focal"):

@@ -10,6 +10,7 @@ from typing import Any
 from lossc.compiler.analysis.verdicts.ends import at_end
 from lossc.compiler.analysis.verdicts.ends_in_y import bounded_ends
 from lossc.compiler.analysis.verdicts.pieces import Piece, Unclear
+from lossc.compiler.analysis.verdicts.proposals import vanishes
 from lossc.compiler.analysis.verdicts.settled import settled, value_at
 from lossc.compiler.analysis.verdicts.shape import by_slices, convex, guarded
 from lossc.compiler.analysis.verdicts.signs import MINUS, NIL, PLUS, PLUS_ZERO, far_out, samples, sign_free, true
@@ -19,8 +20,7 @@ from lossc.compiler.analysis.verdicts.verdict import VALUE, Verdict, Witness, at
 from lossc.compiler.analysis.world import context
 from lossc.compiler.errors import LosscError
 from lossc.compiler.interval import INF
-from lossc.compiler.ir import ZERO, Expr, F, Y, substitute
-from lossc.compiler.passes.canonicalize import canonical_expr
+from lossc.compiler.ir import Expr, F, Y, substitute
 
 
 @dataclass(frozen=True)
@@ -203,4 +203,4 @@ def zero_at_target(study: Study) -> bool:
     """Whether L(y, y) = 0 for every y, in form."""
     if not comparable(study.case.loss):
         return False
-    return canonical_expr(substitute(study.case.body, {F: Y}), study.case.facts) is ZERO
+    return vanishes(substitute(study.case.body, {F: Y}), study.case.facts)

@@ -11,6 +11,7 @@ from lossc.compiler.analysis.rational import Tidier
 from lossc.compiler.analysis.verdicts.degrees import degrees
 from lossc.compiler.analysis.verdicts.levers import JUMPING
 from lossc.compiler.analysis.verdicts.pieces import Unclear, joins
+from lossc.compiler.analysis.verdicts.proposals import vanishes
 from lossc.compiler.analysis.verdicts.settled import settled_value
 from lossc.compiler.analysis.verdicts.signs import true
 from lossc.compiler.analysis.verdicts.study import Study
@@ -171,7 +172,7 @@ def _euler(subject: Subject, study: Study, degree: Fraction) -> bool:
         if any(n.op in JUMPING for n in postorder(body)) or not study.case.facts.total(body):
             return False
         moved = Y * derivative(body, Y) + F * derivative(body, F) - const(degree) * body
-        return Tidier(study.case.facts)(moved) is ZERO
+        return Tidier(study.case.facts)(moved) is ZERO or vanishes(moved, study.case.facts)
     except (LosscError, Unclear, ValueError):
         return False
 

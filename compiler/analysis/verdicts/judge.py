@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from lossc.compiler.analysis.verdicts.catalogue import BY_NAME, FLOATS, PROPERTIES, Bench, Property
 from lossc.compiler.analysis.verdicts.clock import Out, left, limited, tick
+from lossc.compiler.analysis.verdicts.proposals import Asked, asking
 from lossc.compiler.analysis.verdicts.roots import Unclear
-from lossc.compiler.analysis.verdicts.subject import Subject
-from lossc.compiler.analysis.verdicts.verdict import REFUTED, Verdict, unknown
+from lossc.compiler.analysis.verdicts.subject import ROW, Subject
+from lossc.compiler.analysis.verdicts.verdict import PROVED, REFUTED, UNKNOWN, Verdict, unknown
 from lossc.compiler.analysis.world import Unsolved
 from lossc.compiler.errors import LosscError, UsageError
 from lossc.compiler.formats import FORMATS
@@ -28,6 +30,7 @@ from lossc.compiler.verify import verify
 TIMEOUT = 10.0
 SHARE = 0.35
 """Of the time that is left, what one property may take."""
+BY_SYMPY = "in forms by SymPy, equal at 220 points to 60 digits"
 
 
 @dataclass(frozen=True)
@@ -69,11 +72,12 @@ class Verdicts:
 def judge(
     loss: Loss, *, dtype: str = "float32", box: Mapping[str, tuple[float, float]] | None = None,
     classes: int | None = None, names: Sequence[str] | None = None, timeout: float = TIMEOUT,
+    sympy: bool = True,
 ) -> Verdicts:  # fmt: skip
     """The verdicts on a loss at the values of its hyper-parameters (or only the properties `names`).
 
     `box` gives ranges of y and f for floating point; `timeout` seconds at most are spent on all, as far as single steps
-    allow, and what is left then is unknown.
+    allow, and what is left then is unknown. With `sympy`, SymPy is asked for other forms where all else has failed.
 
     Raises UsageError (L208, L209, L235) for a hyper-parameter without a value, a box or a name that cannot be, a dtype.
     """
@@ -83,15 +87,33 @@ def judge(
     _check(loss, box or {}, names)
     if classes is not None and not 2 <= classes <= 10**9:
         raise UsageError("L207", f"a row has 2 or more classes, not {classes}")
-    subject = Subject(verify(loss), box=box, dtype=dtype, classes=classes)
+    verify(loss)
+    make = partial(Subject, loss, box=box, dtype=dtype, classes=classes)
+    subject = make()
+    asked = [p for p in PROPERTIES if p.applies(subject) and (names is None or p.name in names)]
     found: dict[str, Verdict] = {}
     with limited(started + timeout):
         bench = Bench(subject)
-        for p in PROPERTIES:
-            if p.applies(subject) and (names is None or p.name in names):
-                found[p.name] = _decided(p, bench, timeout)
+        for p in asked:
+            found[p.name] = _decided(p, bench, timeout)
+        if sympy:
+            _ask_sympy([p for p in asked if p.group != FLOATS and found[p.name].status == UNKNOWN], make, found)
     shown = {leaf.name: (r.lo, r.hi) for leaf, r in subject.box.items()}
     return Verdicts(loss, subject.kind, dtype, shown, subject.classes, found, time.monotonic() - started)
+
+
+def _ask_sympy(open_ones: Sequence[Property], make: Callable[[], Subject], found: dict[str, Verdict]) -> None:
+    """Decide once more what is open, with other forms of what it depends on."""
+    with asking(Asked()):
+        bench = Bench(make()) if open_ones else None
+        if bench is None or bench.subject.kind == ROW:
+            return
+        for p in open_ones:
+            verdict = _decided(p, bench, left())
+            if verdict.status == PROVED:
+                found[p.name] = replace(verdict, because=f"{verdict.because} ({BY_SYMPY})")
+            elif verdict.status == REFUTED:
+                found[p.name] = verdict
 
 
 def _decided(p: Property, bench: Bench, timeout: float) -> Verdict:

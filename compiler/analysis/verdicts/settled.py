@@ -12,7 +12,7 @@ from typing import Any
 
 from lossc.compiler.analysis.verdicts.clock import tick
 from lossc.compiler.analysis.world import context
-from lossc.compiler.evaluate import evaluate
+from lossc.compiler.evaluate import evaluate_all
 from lossc.compiler.ir import Expr
 
 DIGITS = (60, 120, 240)
@@ -25,20 +25,39 @@ def mpf(x: Fraction, digits: int) -> Any:
         return ctx.mpf(x.numerator) / x.denominator
 
 
+NOTHING = -30
+"""Noise below 10^-30 may be taken for 0."""
+
+
 def value_at(root: Expr, env: Mapping[Expr, Any], digits: int) -> Any:
-    """The value to some digits, lost ones not counted."""
+    """The value to some digits; NaN where there is none, or where greater numbers have left no digit of it."""
     tick()
-    return evaluate(root, env, dps=digits, ctx=context())
+    ctx = context()
+    greatest = ctx.zero
+
+    def seen(value: Any) -> Any:
+        nonlocal greatest
+        if not isinstance(value, bool) and ctx.isfinite(value) and abs(value) > greatest:
+            greatest = abs(value)
+        return value
+
+    (value,) = evaluate_all([root], env, dps=digits, ctx=ctx, each=seen)
+    if not isinstance(value, list) and ctx.isfinite(value) and greatest > ctx.mpf(10) ** (digits - 10 + NOTHING):
+        return value if abs(value) > greatest * ctx.mpf(10) ** (10 - digits) else ctx.nan
+    return value
 
 
 def settled(at_digits: Callable[[int], Any]) -> Any:
     """What numbers settle on as digits are added: 0 if they shrink with the digits; NaN if they do neither.
 
-    `at_digits` computes the number to that many digits. What is not finite is returned as it is.
+    `at_digits` computes the number to that many digits. What is infinite is returned as it is.
     """
     ctx = context()
     last: Any = None
     for value in _values(at_digits):
+        if ctx.isnan(value):
+            last = None
+            continue
         if not ctx.isfinite(value):
             return value
         if last is not None:

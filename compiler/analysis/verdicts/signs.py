@@ -9,13 +9,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from lossc.compiler.analysis.rational import Tidier
-from lossc.compiler.analysis.verdicts.clock import tick
 from lossc.compiler.analysis.verdicts.pieces import Piece
+from lossc.compiler.analysis.verdicts.proposals import proposed
 from lossc.compiler.analysis.verdicts.ranges import Box, nonnegative, nonpositive
+from lossc.compiler.analysis.verdicts.settled import value_at
 from lossc.compiler.analysis.verdicts.subject import Case
-from lossc.compiler.analysis.world import context
 from lossc.compiler.errors import LosscError
-from lossc.compiler.evaluate import evaluate
 from lossc.compiler.interval import INF, Interval
 from lossc.compiler.ir import ZERO, Expr, F, Y, substitute
 from lossc.compiler.passes.canonicalize import canonical_expr
@@ -31,13 +30,15 @@ _PARTS = (1e-7, 1e-4, 0.01, 0.1, 0.2, 0.35, 0.5, 0.6, 0.75, 0.9, 0.97, 0.999, 0.
 
 
 def true(root: Expr, point: Mapping[Expr, Any]) -> float:
-    """The value at a point of floats: computed with ever more digits until two agree. NaN where it has none."""
+    """The value at a point of floats: computed with ever more digits until two agree.
+
+    NaN where it has none, or where greater numbers leave no digit of it.
+    """
     last = math.nan
     for digits in DIGITS:
-        tick()
-        value = evaluate(root, point, dps=digits, ctx=context())
+        value = value_at(root, point, digits)
         now = math.nan if isinstance(value, list) else float(value)
-        if not math.isfinite(now) or abs(now - last) <= 1e-12 * abs(now):
+        if math.isinf(now) or abs(now - last) <= 1e-12 * abs(now):
             return now
         last = now
     return last
@@ -132,7 +133,9 @@ def sign_on(piece: Piece, root: Expr) -> Sign:
 
 
 def alternatives(root: Expr, tidy: Tidier) -> list[Expr]:
-    """Forms that are equal to an expression wherever it has a value: itself, tidy, and as a quotient of polynomials."""
+    """Forms that are equal to an expression wherever it has a value: itself, tidy, and as a quotient of polynomials;
+    and those of SymPy, if it is asked.
+    """
     out = [root]
     if root.tree_size < _TIDY:
         try:
@@ -147,7 +150,7 @@ def alternatives(root: Expr, tidy: Tidier) -> list[Expr]:
             for b in found.below:
                 whole = whole / tidy.expression(b)
             out.append(whole)
-    return out
+    return [*out, *(form for form in proposed(root, tidy.facts) if form not in out)]
 
 
 # -- of y and f ------------------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 
 from lossc.compiler.analysis.verdicts.levers import is_smooth_operator
 from lossc.compiler.analysis.verdicts.pieces import Unclear
+from lossc.compiler.analysis.verdicts.proposals import vanishes
 from lossc.compiler.analysis.verdicts.shape import convex
 from lossc.compiler.analysis.verdicts.signs import true
 from lossc.compiler.analysis.verdicts.study import Study, uses
@@ -65,12 +66,12 @@ def _straight_in_y(subject: Subject, study: Study, slope: Expr) -> Verdict | Non
     """What follows if ∂L/∂f is straight in y, as an identity; None if that is not seen."""
     facts = study.case.facts
     if not study.free:  # a function of y - f
-        curve = canonical_expr(derivative(study.line[0].curve, F), facts)
+        curve = derivative(study.line[0].curve, F)
         rise = study.line[0].curve
     else:
         rise = canonical_expr(derivative(slope, Y), facts)
-        curve = canonical_expr(derivative(rise, Y), facts)
-    if curve is not ZERO:
+        curve = derivative(rise, Y)
+    if not vanishes(curve, facts):
         return None
     if rise is ZERO:
         return unknown("∂L/∂f does not depend on y")

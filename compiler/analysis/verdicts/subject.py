@@ -20,6 +20,7 @@ from functools import cached_property
 
 from lossc.compiler import ops
 from lossc.compiler.analysis.verdicts.levers import JUMPING
+from lossc.compiler.analysis.verdicts.proposals import vanishes
 from lossc.compiler.analysis.verdicts.ranges import INSIDE, Box, Ranges
 from lossc.compiler.analysis.verdicts.row_spread import spread
 from lossc.compiler.errors import LosscError, UsageError
@@ -311,4 +312,4 @@ def _is_of_residual(body: Expr, facts: Facts) -> bool:
         moved = derivative(body, Y) + derivative(body, F)
     except LosscError:
         return False
-    return canonical_expr(moved, facts) is ZERO
+    return vanishes(moved, facts)
