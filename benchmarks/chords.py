@@ -216,8 +216,19 @@ def monotone(attacked: Attacked, verdict: Verdict, n: int) -> Iterator[str]:
             here = np.ones(len(y), dtype=bool) if t is None else y == t
             up = (rise > SLACK * scale) & here & np.isfinite(rise)
             down = (rise < -SLACK * scale) & here & np.isfinite(rise)
-            if up.any() and down.any():
-                yield f"rises between {low[up][0]}, {high[up][0]} and falls between {low[down][0]}, {high[down][0]}"
+            rises = _steepest(attacked, y, low, high, np.where(up, rise, 0))
+            falls = _steepest(attacked, y, high, low, np.where(down, -rise, 0))
+            if rises is not None and falls is not None:
+                yield f"rises between {low[rises]}, {high[rises]} and falls between {low[falls]}, {high[falls]}"
+
+
+def _steepest(attacked: Attacked, y: Array, start: Array, end: Array, rise: Array) -> int | None:
+    """Where L rises most from one prediction to another, of those where it does so with 60 digits."""
+    for i in np.argsort(-rise)[:4]:
+        target = exactly(y[i])
+        if rise[i] > 0 and attacked.exact(target, exactly(end[i])) - attacked.exact(target, exactly(start[i])) > 1e-40:
+            return int(i)
+    return None
 
 
 def bounded_below(attacked: Attacked, verdict: Verdict, n: int) -> Iterator[str]:
@@ -339,7 +350,11 @@ def far_out(attacked: Attacked) -> Iterator[tuple[float, float]]:
 def no_dead_zone(attacked: Attacked, verdict: Verdict, n: int) -> Iterator[str]:
     """Three near predictions with exactly one value, for a loss that f enters."""
     for y, a, _ in pairs(attacked, min(n, 200)):
+        values = attacked.values(y, a)
+        constant = [t for t in TARGETS.get(attacked.loss.y, ()) if len(set(values[y == t].tolist())) == 1]
         for i in range(len(a)):
+            if y[i] in constant:  # a term that f does not enter
+                continue
             if abs(a[i]) > 12 or (attacked.loss.y == "onehot" and y[i] == 0) or abs(y[i]) > 12:
                 continue
             with mpmath.workdps(200):

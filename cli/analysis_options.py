@@ -21,6 +21,9 @@ ClassesOption = Annotated[
     int | None, typer.Option("--classes", metavar="N", help="The number of classes (10 where one is needed).")
 ]
 TimeoutOption = Annotated[float, typer.Option("--timeout", metavar="S", help="Seconds that a loss may take.")]
+ReplayOption = Annotated[
+    bool, typer.Option("--replay/--no-replay", help="Whether torch replays what refutes a property: some seconds.")
+]
 LONGEST = 3600.0
 
 

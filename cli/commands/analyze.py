@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lossc.cli.analysis_options import BoxOption, ClassesOption, JudgedInOption, TimeoutOption, judged
+from lossc.cli.analysis_options import BoxOption, ClassesOption, JudgedInOption, ReplayOption, TimeoutOption, judged
 from lossc.cli.context import Outcome, Session, begin, progress, table
 from lossc.cli.formats import facts
 from lossc.cli.given import Given

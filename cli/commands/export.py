@@ -35,6 +35,7 @@ from lossc.compiler.errors import UsageError
 from lossc.compiler.loss import Loss
 from lossc.compiler.targets import Target, all_targets, emit, target_of
 from lossc.compiler.targets.options import Options
+from lossc.compiler.targets.settings import read_options
 from lossc.runtime.exports import BROKEN, FAILED, LIMIT, REFUSED, Exported, exported, tested
 
 EXAMPLES = (
@@ -42,6 +43,7 @@ EXAMPLES = (
     'lossc export "(y - f)^2" --name mse --to numpy       # to standard output',
     "lossc export focal --to c -o focal.h                 # C99, C++, CUDA",
     "lossc export pseudo_huber --to all -o out/ --no-check  # every target; else tested too",
+    "lossc export huber --to onnx -o huber.onnx --option dtype=float64 --option hessian=yes",
     "lossc targets                                        # which targets there are, and what they lack",
 )
 
@@ -78,6 +80,14 @@ def run(
     limit: Annotated[
         float, typer.Option("--limit", metavar="SECONDS", min=0.1, help="Stop a self-test after this time.")
     ] = LIMIT,
+    option: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--option",
+            metavar="NAME=VALUE",
+            help="An option of the target (`lossc targets` lists them); with `all`, for those that have it.",
+        ),
+    ] = None,
     eps: EpsOption = Eps.none,
     kinks: KinksOption = Kinks.torch,
     from_logits: FromLogitsOption = True,
@@ -97,10 +107,11 @@ def run(
     """
     session = begin(ctx, as_json, quiet)
     target = None if to == ALL else target_of(to)
+    own = read_options(option or (), list(all_targets().values()) if target is None else [target])
     if target is not None and output is not None:
         check_writable(output, force=force)
     written = read_loss(loss, Given(y, f, name, param or (), sets or (), dialect.value), session.warnings)
-    options = {"options": Options(eps=eps.value, kinks=kinks.value, from_logits=from_logits)}
+    options = {"options": Options(eps=eps.value, kinks=kinks.value, from_logits=from_logits), **own}
     if target is None:
         return _everything(session, written, options, output, check is not False, limit, force=force)
     return _one(written, target, options, output, check is True, limit, force=force)
@@ -109,10 +120,10 @@ def run(
 def _one(
     loss: Loss, target: Target, options: dict[str, Any], output: str | None, check: bool, limit: float, *, force: bool
 ) -> Outcome:
-    if "options" not in target.options and options["options"] != Options():
+    if "options" not in target.takes and options["options"] != Options():
         hint = f"{target.name} takes the loss as it is"
         raise UsageError("L245", f"the target {target.name} has no --eps, --kinks or --from-probabilities", hint=hint)
-    made = emit(loss, target.name, **{k: v for k, v in options.items() if k in target.options})
+    made = emit(loss, target.name, **{k: v for k, v in options.items() if k in target.takes})
     data = {**facts(loss), "target": target.name}
     note = f"{signature(loss)} -> {output}"
     in_file = output is not None and output != STDOUT
