@@ -69,10 +69,7 @@ def run(
     dtype: JudgedInOption = Dtype.float32,
     classes: ClassesOption = None,
     timeout: TimeoutOption = 20.0,
-    replay: Annotated[
-        bool,
-        typer.Option("--replay/--no-replay", help="Whether torch replays what refutes a property: some seconds."),
-    ] = True,
+    replay: ReplayOption = True,
     y: YOption = None,
     f: FOption = None,
     name: NameOption = None,
