@@ -16,7 +16,7 @@ from benchmarks.attacked import (
     Array,
     Attacked,
     Claim,
-    OfTarget,
+    Entered,
 )
 from lossc.compiler.analysis.verdicts.verdict import Verdict
 from lossc.compiler.evaluate import evaluate
@@ -133,8 +133,8 @@ def convex(attacked: Attacked, verdict: Verdict, n: int) -> Iterator[str]:
 def strongly_convex(attacked: Attacked, verdict: Verdict, n: int) -> Iterator[str]:
     """Below every chord by m t(1 - t)/2 times the square of its length."""
     m = float(verdict.value) * (1 - 1e-3)
-    if attacked.told.kind == "classes":  # of the target's term: the others may not depend on f
-        attacked = OfTarget(attacked.loss, attacked.told, n, 1)
+    if attacked.told.kind == "classes":
+        attacked = Entered(attacked.loss, attacked.told, n, 1)
     yield from chords(attacked, n, lambda va, vb, d, t: (1 - t) * va + t * vb - m * t * (1 - t) / 2 * d * d,
                        f"not convex with the modulus {m}",
                        lambda va, vb, d, t: (1 - t) * va + t * vb - m * t * (1 - t) / 2 * d * d)  # fmt: skip
@@ -348,14 +348,12 @@ def far_out(attacked: Attacked) -> Iterator[tuple[float, float]]:
 
 
 def no_dead_zone(attacked: Attacked, verdict: Verdict, n: int) -> Iterator[str]:
-    """Three near predictions with exactly one value, for a loss that f enters."""
+    """Three near predictions with exactly one value."""
+    if attacked.told.kind == "classes":
+        attacked = Entered(attacked.loss, attacked.told, n, 1)
     for y, a, _ in pairs(attacked, min(n, 200)):
-        values = attacked.values(y, a)
-        constant = [t for t in TARGETS.get(attacked.loss.y, ()) if len(set(values[y == t].tolist())) == 1]
         for i in range(len(a)):
-            if y[i] in constant:  # a term that f does not enter
-                continue
-            if abs(a[i]) > 12 or (attacked.loss.y == "onehot" and y[i] == 0) or abs(y[i]) > 12:
+            if abs(a[i]) > 12 or abs(y[i]) > 12:
                 continue
             with mpmath.workdps(200):
                 at, h = mpmath.mpf(float(a[i])), mpmath.mpf(float(a[i] or 1)) / 1000

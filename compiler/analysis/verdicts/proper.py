@@ -137,7 +137,7 @@ def _lies(subject: Subject, rows: Rows) -> Iterator[Witness]:
         yield from _row_lies(subject, rows)
 
 
-_TRUTHS = ((0.6, 0.3, 0.1), (0.9, 0.06, 0.04), (0.4, 0.35, 0.25), (0.5, 0.25, 0.25))
+_TRUTHS = ((0.6, 0.3, 0.1), (0.9, 0.06, 0.04), (0.4, 0.35, 0.25), (0.5, 0.25, 0.25), (0.98, 0.012, 0.008))
 _LIES = ((0.998, 0.001, 0.001), *_TRUTHS, (1 / 3, 1 / 3, 1 / 3), (0.7, 0.2, 0.1), (0.97, 0.02, 0.01), (0.5, 0.3, 0.2),
          (0.2, 0.3, 0.5))  # fmt: skip
 
@@ -145,7 +145,7 @@ _LIES = ((0.998, 0.001, 0.001), *_TRUTHS, (1 / 3, 1 / 3, 1 / 3), (0.7, 0.2, 0.1)
 def _truths_and_lies() -> Iterator[tuple[Sequence[float], Sequence[float]]]:
     """Lies far from the truth, and lies that are more, or less, sure than it."""
     yield from itertools.product(_TRUTHS, _LIES)
-    for p, by in itertools.product(_TRUTHS, (0.8, 0.95, 1.05, 1.2)):
+    for p, by in itertools.product(_TRUTHS, (0.4, 0.8, 0.95, 1.05, 1.2, 2.5)):
         powers = [v**by for v in p]
         yield p, [v / sum(powers) for v in powers]
 
