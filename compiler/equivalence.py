@@ -216,15 +216,25 @@ def _short(ctx: Any, value: Any) -> str:
     return str(ctx.nstr(value, 9))
 
 
-def equivalent(a: Expr, b: Expr, loss: Loss, *, count: int = 220, seed: int = 0, reach: float = REACH) -> Agreement:
+def equivalent(
+    a: Expr,
+    b: Expr,
+    loss: Loss,
+    *,
+    count: int = 220,
+    seed: int = 0,
+    reach: float = REACH,
+    deadline: float | None = None,
+) -> Agreement:
     """Whether `a` and `b` mean the same under the roles of `loss`: equal, and defined at the same points.
 
     Compared on `points(loss, a, b, count=..., seed=..., reach=...)`; "undecided" if hardly a point has a value. Where
     only one of two bodies of a classwise loss varies over the classes, it is the one that is summed over them.
+    Raises OutOfTime after `deadline` (of `time.monotonic`).
     """
     if loss.layout == CLASSWISE and varies(a) != varies(b):
         a, b = (node("sum_c", e) if varies(e) else e for e in (a, b))
-    reference = Reference(a, points(loss, a, b, count=count, seed=seed, reach=reach))
+    reference = Reference(a, points(loss, a, b, count=count, seed=seed, reach=reach), deadline)
     for batch, index in reference.all_points():
         found = reference.disagreement(b, batch, index)
         if found is not None:

@@ -14,7 +14,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 
 from lossc.compiler.analysis.verdicts.clock import left
-from lossc.compiler.equivalence import equivalent
+from lossc.compiler.equivalence import OutOfTime, equivalent
 from lossc.compiler.errors import LosscError
 from lossc.compiler.facts import Facts
 from lossc.compiler.ir import ARG, CONST, LEAF_OPS, ZERO, Expr, postorder
@@ -95,6 +95,6 @@ def _forms(root: Expr, facts: Facts, asked: Asked) -> tuple[Expr, ...]:
 
 def _is_equal(root: Expr, form: Expr, loss: Loss) -> bool:
     try:
-        return bool(equivalent(root, form, loss))
-    except LosscError:
+        return bool(equivalent(root, form, loss, deadline=time.monotonic() + left()))
+    except (LosscError, OutOfTime):
         return False
