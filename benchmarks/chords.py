@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 
 import mpmath
@@ -192,27 +193,26 @@ def smooth(attacked: Attacked, verdict: Verdict, n: int) -> Iterator[str]:
     for y, a, b in pairs(attacked, n):
         va, vm, vb = (attacked.values(y, v) for v in (a, (a + b) / 2, b))
         gap = abs(va - 2 * vm + vb) - k * (distances(a, b) / 2) ** 2
-        ends = (a, (a + b) / 2, b)
-        yield from violations(
-            gap,
-            0 * gap,
-            confirmed(
-                attacked,
-                y,
-                ends,
-                lambda p, m, q, d: abs(p - 2 * m + q) - k * (d / 2) ** 2 - 1e-12 * (1 + d),
-                f"bends more than {k}",
-            ),
-        )
+
+        def confirm(i: int, y: Array = y, a: Array = a, b: Array = b) -> str:
+            with mpmath.workdps(60):
+                target, left, right = exactly(y[i]), exactly(a[i]), exactly(b[i])
+                p, m, q = (attacked.exact(target, v) for v in (left, between(left, right, 0.5), right))
+                d = distance_exact(left, right)
+                real = all(map(mpmath.isfinite, (p, m, q))) and abs(p - 2 * m + q) > k * (d / 2) ** 2 + 1e-12 * (1 + d)
+            return f"bends more than {k}: y = {y[i]}, f = {a[i]} and {b[i]}" if real else ""
+
+        yield from violations(gap, 0 * gap, confirm)
 
 
 def monotone(attacked: Attacked, verdict: Verdict, n: int) -> Iterator[str]:
     """One direction for each target."""
-    for y, a, b in pairs(attacked, n):
+    for drawn, a, b in pairs(attacked, n):
+        y = drawn if attacked.loss.y in TARGETS else drawn[np.arange(len(drawn)) % 4]
         low, high = np.minimum(a, b), np.maximum(a, b)
         rise = attacked.values(y, high) - attacked.values(y, low)
         scale = abs(attacked.values(y, high)) + abs(attacked.values(y, low))
-        for t in np.unique(y)[:4] if attacked.loss.y in TARGETS else [None]:
+        for t in [None] if y.ndim > 1 else np.unique(y)[:4]:
             here = np.ones(len(y), dtype=bool) if t is None else y == t
             up = (rise > SLACK * scale) & here & np.isfinite(rise)
             down = (rise < -SLACK * scale) & here & np.isfinite(rise)
@@ -320,9 +320,9 @@ def robust(attacked: Attacked, verdict: Verdict, n: int) -> Iterator[str]:
     for y, f in far_out(attacked):
         slopes = [
             abs(attacked.exact(y, s * f + 1) - attacked.exact(y, s * f))
-            for s in (mpmath.mpf(10) ** 5, mpmath.mpf(10) ** 8)
+            for s in (mpmath.mpf(10) ** 5, mpmath.mpf(10) ** 8, mpmath.mpf(10) ** 11)
         ]
-        if all(map(mpmath.isfinite, slopes)) and slopes[1] > 2 * slopes[0] + 1e-9:
+        if all(map(mpmath.isfinite, slopes)) and all(b > 2 * a + 1e-9 for a, b in itertools.pairwise(slopes)):
             yield f"the slope grows for y = {y}: {mpmath.nstr(slopes, 4)}"
             return
 
