@@ -65,6 +65,9 @@ def verify(loss: Loss) -> Loss:
     if len(known) != len(loss.params):
         raise LossTypeError("L306", "two hyper-parameters have the same name")
     for p in loss.params:
+        if p.name in ("y", "f"):
+            message = f"`{p.name}` is an argument of the loss: it cannot be a hyper-parameter"
+            raise LossTypeError("L309", message, hint="choose another name")
         if p.role not in roles_for("hyper-parameter"):
             allowed = ", ".join(roles_for("hyper-parameter"))
             raise LossTypeError("L305", f"`{p.role}` is not a role of a hyper-parameter", expected=f"one of: {allowed}")

@@ -60,7 +60,7 @@ def exported(loss: Loss, options: Mapping[str, Any] | None = None) -> Iterator[E
     """The loss in every target, in their order. `options` go to the targets that take them."""
     for target in all_targets().values():
         name = file_name(loss, target)
-        given = {k: v for k, v in (options or {}).items() if k in target.options}
+        given = {k: v for k, v in (options or {}).items() if k in target.takes}
         try:
             made = target.emitter()(loss, **given)
         except LosscError as problem:

@@ -130,6 +130,7 @@ def _one(
     if check and not in_file:
         raise UsageError("L235", "--check needs a file", hint=f"-o loss{target.suffix}")
     if isinstance(made, str):
+        made = made if made.endswith("\n") else made + "\n"
         outcome = deliver(made, data, output, force=force, note=note)
     elif not in_file or output is None:
         raise UsageError("L235", f"the target {target.name} gives a binary file", hint=f"-o loss{target.suffix}")

@@ -60,6 +60,16 @@ def diagonal(slopes: Expr, leaf: Expr) -> Expr:
     return _Jacobian(slopes, leaf).diagonal(slopes)
 
 
+def couplings(slopes: Expr, leaf: Expr) -> list[tuple[Expr, Expr]]:
+    """(∂slopes_j/∂r, ∂r/∂leaf_k) of every reduction r: how entry j depends on entry k ≠ j, not yet simplified.
+
+    Beside its diagonal, the Jacobian of `slopes` is the sum of these outer products.
+    """
+    jacobian = _Jacobian(slopes, leaf)
+    pairs = [(jacobian.own(slopes, r), jacobian.column(r)) for r in jacobian.reductions]
+    return [pair for pair in pairs if ZERO not in pair]
+
+
 def derivative(root: Expr, leaf: Expr) -> Expr:
     """Elementwise derivative of an expression without class-axis operators, not yet simplified."""
     return gradient(root, leaf)
@@ -92,6 +102,10 @@ class _Jacobian:
         for r in self.reductions:
             out = plus(out, times(self.own(body, r), self._columns[r]))
         return out
+
+    def column(self, r: Expr) -> Expr:
+        """∂r/∂leaf_k of a reduction, at every class k."""
+        return self._columns[r]
 
     def own(self, root: Expr, leaf: Expr) -> Expr:
         """The elementwise derivative of `root` with respect to `leaf`, all (other) reductions held fixed."""

@@ -15,7 +15,7 @@ from lossc.compiler.ir import CONST, ONE, ZERO, Expr, const, is_live, is_writabl
 from lossc.compiler.loss import varies
 from lossc.compiler.ops import call
 from lossc.compiler.passes.canonical.sums import is_sum, signed_parts
-from lossc.compiler.passes.canonicalize import canonical_expr
+from lossc.compiler.passes.canonicalize import canonical_expr, canonical_exprs
 
 LIKELY = const(Fraction(3, 5))
 """A probability above this is that of one class at most, however it is rounded."""
@@ -209,17 +209,19 @@ def log_of_exponentials(here: Expr, facts: Facts) -> Expr | None:
 # -- products: V7, V26 ------------------------------------------------------------------------------------------------
 
 
-def _opposite(a: Expr, b: Expr, facts: Facts) -> bool:
-    return canonical_expr(-a, facts) is canonical_expr(b, facts)
-
-
 def exponential_times_sigmoid(here: Expr, facts: Facts) -> Expr | None:
     """exp(a)*sigmoid(-a) is sigmoid(a), sigmoid(a)/sigmoid(-a) is exp(a), also among other factors."""
     coefficient, found = factors(here)
     squashed = [b for b in found if b.op == "sigmoid"]
-    for s in squashed:
-        for other in found:
-            if other.op not in ("exp", "sigmoid") or other is s or not _opposite(s.args[0], other.args[0], facts):
+    others = [b for b in found if b.op in ("exp", "sigmoid")]
+    if not squashed or len(others) < 2:
+        return None
+    inside = [*(-s.args[0] for s in squashed), *(b.args[0] for b in others)]
+    forms = canonical_exprs(inside, facts)  # all at once: a product of many sigmoids has many pairs
+    turned, plain = forms[: len(squashed)], forms[len(squashed) :]
+    for s, opposite in zip(squashed, turned, strict=True):
+        for other, form in zip(others, plain, strict=True):
+            if other is s or form is not opposite:
                 continue
             n, m = found[s], found[other]
             if other.op == "exp" and m == 1 and n > 0:

@@ -211,12 +211,22 @@ def guard(loss: Loss) -> Loss:
     return guard_report(loss)[0]
 
 
-def guard_report(loss: Loss) -> tuple[Loss, list[Applied]]:
+def guard_value(loss: Loss) -> Loss:
+    """Guards for what is not differentiated again: limits where there is 0/0, nothing for the slopes of branches."""
+    return guard_report(loss, branches=False)[0]
+
+
+def guard_report(loss: Loss, *, branches: bool = True) -> tuple[Loss, list[Applied]]:
     """`guard`, with the list of what was guarded, and by which rule."""
     facts = GuardFacts(loss)
     body, smoothed = without_needless_abs(loss.body, facts)
     before = {n.args[2] for n in postorder(body) if n.op == "where" and is_saturated(n)}
-    body, masked = _rewrite_live(body, lambda here: None if here in before else _mask_branches(here, loss, facts))
+
+    def masks(here: Expr) -> tuple[tuple[str, ...], Expr] | None:
+        kept = here in before or (here.op == "where" and not branches)
+        return None if kept else _mask_branches(here, loss, facts)
+
+    body, masked = _rewrite_live(body, masks)
     whole = whole_products(body)
     filler = Filler(facts.surely_nonzero)
     body, completed = _rewrite_live(body, lambda here: _fill(here, filler), whole)

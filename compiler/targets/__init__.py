@@ -7,8 +7,9 @@
 """
 
 from lossc.compiler.targets.registry import BUILT_IN, Target, all_targets, emit, target_of
+from lossc.compiler.targets.settings import Option
 
 TARGETS = BUILT_IN
 """The targets of lossc itself, by name."""
 
-__all__ = ["BUILT_IN", "TARGETS", "Target", "all_targets", "emit", "target_of"]
+__all__ = ["BUILT_IN", "TARGETS", "Option", "Target", "all_targets", "emit", "target_of"]

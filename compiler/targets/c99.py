@@ -128,7 +128,8 @@ def _function(found: Roots, names: FileNames, end: str, real: Real) -> str:
     arguments = _inputs(loss, real) + _parameters(names, real, loss)
     arguments += [f"{real.name} *out"] if classwise and end else []
     unused = [f"(void){operands[n]};" for n in ("y", "f", *names.hyperparameters) if n not in block.mentions]
-    unused += ["(void)stride;"] if classwise and not any("stride" in line for line in body) else []
+    sizes = ("classes", "stride") if classwise else ()
+    unused += [f"(void){n};" for n in sizes if not any(n in line for line in body)]
     returns = "void" if classwise and end else real.name
     doc = _WHAT[end].format(per="sample" if classwise else "element", each=", at each class" if classwise else "")
     return _definition(returns, names.function + end + real.suffix, arguments, [*unused, *body], doc)

@@ -112,6 +112,8 @@ def _slopes(loss: Loss) -> list[Expr]:
     if made.tree_size > 100 * LARGEST:
         return []
     plain = canonical_expr(decided(canonical_expr(made, facts)), facts)
+    if plain.tree_size > LARGEST:
+        return []
     return [e for e in (plain, stable_expr(plain, facts)[0]) if e.tree_size <= LARGEST]
 
 
@@ -252,8 +254,10 @@ def _in_range(value: Any, ctx: Any) -> Any:
 
 
 def _agrees(got: list[Any], wanted: list[Any], ctx: Any) -> bool:
+    """Whether the numbers are near enough; a single one stands for all classes, on either side."""
     scale = max(abs(w) for w in wanted)
-    got = got if len(got) == len(wanted) else got * len(wanted)
+    rows = max(len(got), len(wanted))
+    got, wanted = (one if len(one) == rows else one * rows for one in (got, wanted))
     if not all(ctx.isfinite(v) for v in got):
         return False
     least = ctx.ldexp(1, -140)  # what is smaller has few digits in any form

@@ -10,12 +10,13 @@ All come from the stages of `pipeline.py`, and share what they can.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from lossc.compiler.ir import ONE, Expr, F, postorder, rebuild
 from lossc.compiler.loss import CLASSWISE, Loss
 from lossc.compiler.passes.canonicalize import canonical_expr
 from lossc.compiler.passes.differentiate import diagonal, gradient
-from lossc.compiler.passes.guard import guard
+from lossc.compiler.passes.guard import guard_value
 from lossc.compiler.passes.stabilize import stable_expr
 from lossc.compiler.targets.closed_form import (
     LARGEST,
@@ -31,6 +32,7 @@ from lossc.compiler.targets.closed_form import (
 from lossc.compiler.targets.fallback import without
 from lossc.compiler.targets.lowering import lower
 from lossc.compiler.targets.options import DEFAULT, Options
+from lossc.compiler.targets.other_classes import opened
 from lossc.compiler.targets.pipeline import Stages, prepare
 
 
@@ -77,12 +79,17 @@ def roots(loss: Loss, key: str, options: Options = DEFAULT) -> Roots:
     return Roots(stages, *printed)
 
 
+@lru_cache(maxsize=16)  # every target of an export to all asks the same
 def slope_of(stages: Stages) -> Expr:
     """∂L/∂f: the closed form where there is a good one, else the derivative of the guarded loss."""
     found = closed_form(stages)
-    return found if found is not None else _last(stages, _first(stages.guarded))
+    if found is not None:
+        return found
+    apart = opened(stages.guarded)
+    return _last(stages, apart.closed(_first(apart.loss)))
 
 
+@lru_cache(maxsize=16)
 def bend_of(stages: Stages) -> Expr:
     """∂²L/∂f², the diagonal of the Hessian: of several equal forms the one that arithmetic computes best."""
     forms = {stages.guarded.body: stages.guarded}
@@ -92,7 +99,8 @@ def bend_of(stages: Stages) -> Expr:
     good = [bend for bend in made if bend.tree_size <= LARGEST and always_defined(bend, stages.guarded)]
     found = best_of(stages.guarded, good) if good else None
     if found is None:
-        return _last(stages, _second(stages.guarded))
+        apart = opened(stages.guarded)
+        return _last(stages, apart.closed(_second(apart.loss)))
     return aligned(lower(stages.guarded.with_body(found)).body, stages.guarded)
 
 
@@ -111,6 +119,8 @@ def _bends(loss: Loss) -> list[Expr]:
     if made.tree_size > 100 * LARGEST:
         return []
     plain = canonical_expr(decided(canonical_expr(made, facts)), facts)
+    if plain.tree_size > LARGEST:
+        return []
     return [plain, *(stable_expr(one, facts)[0] for one in (plain, canonical_expr(_factored(plain), facts)))]
 
 
@@ -136,4 +146,4 @@ def _pair(product: Expr) -> tuple[Expr, ...]:
 def _last(stages: Stages, made: Expr) -> Expr:
     """A derivative of the guarded loss that has a value wherever it can: what is 0/0 is given its limit."""
     loss = replace(stages.guarded, body=decided(made))
-    return value_only(guard(lower(loss)).body)
+    return value_only(guard_value(lower(loss)).body)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from lossc.compiler.evaluate import evaluate
@@ -44,6 +45,7 @@ class Golden:
     curvatures: tuple[Any, ...] = ()
 
 
+@lru_cache(maxsize=16)
 def golden(loss: Loss) -> Golden:
     """A few points where the loss is defined, smooth and well conditioned; none if no such point is found."""
     import mpmath

@@ -3,19 +3,17 @@
     >>> print(lossc.parse("(y - f)^2", name="mse").emit("jax"))
 
 The function takes `(predictions, targets, *, ..., where=None)`, and `axis=-1` if it has classes, and gives one value an
-element, or a sample: the reduction is the caller's, as with optax.losses. JAX differentiates the guarded loss, so that
-derivatives are finite wherever the value is.
+element, or a sample: the reduction is the caller's, as with optax.losses. Its first and second derivative in the
+predictions are the closed forms (`jax_rules.py`); the others are JAX's own, of the guarded loss.
 """
 
 from __future__ import annotations
 
-import re
-
 from lossc.compiler.loss import CLASSWISE, Loss
-from lossc.compiler.targets.derivatives import Guarded, guarded
 from lossc.compiler.targets.golden import Golden, golden
+from lossc.compiler.targets.jax_rules import Core, core
 from lossc.compiler.targets.options import DEFAULT, Options
-from lossc.compiler.targets.printer import Syntax, build
+from lossc.compiler.targets.pipeline import prepare
 from lossc.compiler.targets.python_file import (
     FileNames,
     conventions,
@@ -28,55 +26,11 @@ from lossc.compiler.targets.python_file import (
 )
 from lossc.compiler.targets.torch_layout import indent
 
-SYNTAX = Syntax(key="jax")
-
 _TAKEN = frozenset({
-    "jax", "jnp", "predictions", "targets", "where", "axis", "y", "f", "num_classes", "dtype", "some", "out", "total",
-    "one", "each", "ArrayLike", "present", "z", "t", "value", "slope", "bend", "single",
+    "jax", "jnp", "predictions", "targets", "where", "axis", "y", "f", "v", "num_classes", "dtype", "some", "out",
+    "total", "one", "each", "ArrayLike", "present", "z", "t", "value", "slope", "bend", "single",
+    "_value", "_loss", "_gradient", "_hessian", "_tangent",
 })  # fmt: skip
-
-_LOG_SOFTMAX = '''
-def _log_softmax(x: jax.Array, axis: int, where: ArrayLike | None) -> jax.Array:
-    """log(softmax(x)); 0 where a class is left out, so that nothing comes of it."""
-    out = jax.nn.log_softmax(x, axis=axis, where=where)
-    return out if where is None else jnp.where(where, out, 0.0)
-'''
-
-_EXPM1 = '''
-@jax.custom_jvp
-def _expm1(x: jax.Array) -> jax.Array:
-    """exp(x) - 1, with the slope exp(x): JAX's own adds 1 again, which cancels far below 0."""
-    return jnp.expm1(x)
-
-
-_expm1.defjvps(lambda slope, out, x: slope * jnp.exp(x))
-'''
-
-_SIGMOID = '''
-@jax.custom_jvp
-def _sigmoid(x: jax.Array) -> jax.Array:
-    """1/(1 + exp(-x)), with a slope that keeps its digits where the value is near 1."""
-    return jax.nn.sigmoid(x)
-
-
-_sigmoid.defjvps(lambda slope, out, x: slope * (_sigmoid(x) * _sigmoid(-x)))
-'''
-
-_POWER = '''
-@jax.custom_jvp
-def _power(x: jax.Array, p: jax.Array) -> jax.Array:
-    """x to the power p, with slopes that are finite at x = 0 wherever they exist, also for p = 0."""
-    return x**p
-
-
-_power.defjvps(
-    lambda slope, out, x, p: slope * jnp.where(p == 0.0, 0.0, p * _power(x, jnp.where(p == 0.0, 1.0, p - 1.0))),
-    lambda slope, out, x, p: slope * jnp.where(x > 0.0, out * jnp.log(jnp.where(x > 0.0, x, 1.0)), 0.0),
-)
-'''
-
-_HELPERS = {"_power": _POWER, "_log_softmax": _LOG_SOFTMAX, "_expm1": _EXPM1, "_sigmoid": _SIGMOID}
-"""Functions of the file that its loss may call."""
 
 _EXPECT = '''
 def _expect(what: str, got: jax.Array, expected: object, tolerance: float) -> None:
@@ -94,48 +48,43 @@ def emit(loss: Loss, *, selftest: bool = True, options: Options = DEFAULT) -> st
     Raises LossTypeError: L340 for constants that float64 cannot hold, L341 for learnable coefficients, L345 for an
     operator without a form.
     """
-    found = guarded(loss, SYNTAX.key, options)
-    loss = found.stages.written
+    stages = prepare(loss, options)
+    loss = stages.written
     names = names_for(loss, _TAKEN)
-    function = _function(found, names)
+    made = core(stages, names)
     rows = conventions(loss, "predictions", "targets", "`axis`")
     what = "classes (samples without any are 0)" if loss.layout == CLASSWISE else "elements (others are 0)"
     rows.append(("where", f"a mask of the {what} to include, or None"))
     top = [
-        head(found.stages, names, rows),
+        head(stages, names, rows),
         "from __future__ import annotations",
+        *(["\n".join(f"from {a} import {b}" for a, b in made.imports)] if made.imports else []),
         "import jax\nimport jax.numpy as jnp\nfrom jax.typing import ArrayLike",
         f'__all__ = ["{names.function}"]',
     ]
-    test = self_test(loss, names, golden(loss if options.eps == "none" else found.stages.protected))
-    helpers = [text.strip("\n") for name, text in _HELPERS.items() if re.search(rf"\b{name}\(", function)]
-    parts = [*helpers, function, *([test] if selftest else [])]
+    test = self_test(loss, names, golden(loss if options.eps == "none" else stages.protected))
+    parts = [*made.definitions, _function(stages.guarded, names, made), *([test] if selftest else [])]
     return "\n\n".join(top) + "\n\n\n" + "\n\n\n".join(parts) + "\n"
 
 
-def _function(found: Guarded, names: FileNames) -> str:
-    loss = found.loss
+def _function(loss: Loss, names: FileNames, made: Core) -> str:
+    """What is called: it checks and converts, and leaves out what is masked."""
     classwise = loss.layout == CLASSWISE
-    program = build(loss, SYNTAX, {"y": "y", "f": "f", **names.hyperparameters}, found.guarded)
     arguments = ["predictions: ArrayLike", "targets: ArrayLike", "*", *options_of(loss, names, "ArrayLike")]
     arguments += ["where: ArrayLike | None = None", *(["axis: int = -1"] if classwise else [])]
-    body = _arguments(loss, names, program.lines)
-    if "num_classes" in program.uses:
-        body.append("present = f.shape[axis] if where is None else jnp.sum(where, axis=axis, keepdims=True)")
-        body.append("num_classes = jnp.asarray(present, f.dtype)")
-    body += program.lines
-    body.append(f"out = jnp.broadcast_to(jnp.asarray({program.results[0]}, f.dtype), f.shape)")
-    if classwise:
-        body += _reduced(loss)
-        body.append("out = out if where is None else jnp.where(some, out, 0.0)")
-    else:
-        body.append("out = out if where is None else jnp.where(where, out, 0.0)")
+    body = [
+        *_arguments(loss),
+        *(f"{n} = jnp.asarray({n}, f.dtype)" for n in made.hyperparameters),
+        f"out = {made.call}",
+        f"out = out if where is None else jnp.where({'some' if classwise else 'where'}, out, 0.0)",
+        "return out.astype(dtype)",
+    ]
     per = "sample" if classwise else "element"
     doc = f"The loss of each {per}, not reduced; it can be differentiated twice."
-    return definition(names.function, arguments, "jax.Array", doc, [*body, "return out.astype(dtype)"])
+    return definition(names.function, arguments, "jax.Array", doc, body)
 
 
-def _arguments(loss: Loss, names: FileNames, lines: list[str]) -> list[str]:
+def _arguments(loss: Loss) -> list[str]:
     """The arguments as arrays of one dtype; what is masked out becomes harmless."""
     body = [
         "predictions, targets = jnp.asarray(predictions), jnp.asarray(targets)",
@@ -165,17 +114,7 @@ def _arguments(loss: Loss, names: FileNames, lines: list[str]) -> list[str]:
             "if where is not None:",
             "    y, f = jnp.where(where, y, 1.0), jnp.where(where, f, 0.5)",
         ]
-    return [*body, *(f"{n} = jnp.asarray({n}, f.dtype)" for n in names.hyperparameters.values() if _mentions(lines, n))]
-
-
-def _mentions(lines: list[str], name: str) -> bool:
-    return any(re.search(rf"\b{re.escape(name)}\b", line) for line in lines)
-
-
-def _reduced(loss: Loss) -> list[str]:
-    if loss.reduces_itself:
-        return ["out = jnp.take(out, 0, axis=axis)"]
-    return ["out = jnp.sum(out, axis=axis, where=where)"]
+    return body
 
 
 def self_test(loss: Loss, names: FileNames, found: Golden) -> str:

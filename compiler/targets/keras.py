@@ -5,6 +5,9 @@
 The class is registered as serialisable and reduces as Keras names it ("sum_over_batch_size", "sum", "none", ...).
 As Keras's own losses, `call(y_true, y_pred)` gives one value a sample: the mean over the last axis of an elementwise
 loss, the loss over the classes (last axis) of another, where labels may be class indices.
+
+The backend differentiates the guarded loss: `keras.ops.custom_gradient` would tie the closed forms to it, but takes no
+symbolic tensors, and on JAX it shuts out forward mode (docs/targets.md).
 """
 
 from __future__ import annotations

@@ -149,7 +149,9 @@ def _function(found: Roots, names: FileNames, end: str, root: Expr) -> str:
     body += [f"{n} = f.dtype.type({n})" for n in names.hyperparameters.values() if _mentions(program.lines, n)]
     if "num_classes" in program.uses:
         body.append("num_classes = f.dtype.type(f.shape[axis])")
-    lines = [*program.lines, f"whole = np.broadcast_to({program.results[0]}, f.shape)"]
+    held = program.results[0]
+    held = f"f.dtype.type({held})" if root in program.numbers else held
+    lines = [*program.lines, f"whole = np.broadcast_to({held}, f.shape)"]
     if end or not classwise:
         lines.append("return whole.astype(f.dtype)")
     else:

@@ -38,6 +38,11 @@ _POWER = re.compile(r"^([A-Za-z_]\w*|[0-9.]+(?:e[+-]?[0-9]+)?) \*\* ([A-Za-z_]\w
 """A power of simple operands, that ruff writes without spaces."""
 
 
+def number(value: float | bool) -> str:
+    """A constant of Python, which needs no import: `float("nan")` for NaN."""
+    return 'float("nan")' if value != value else literal(value)
+
+
 @dataclass(frozen=True, slots=True)
 class Syntax:
     """What the printer must know of a target.
@@ -58,7 +63,7 @@ class Syntax:
 
     key: str
     assign: str = "{0} = {1}"
-    number: Callable[[float | bool], str] = literal
+    number: Callable[[float | bool], str] = number
     wrapped: Mapping[str, tuple[int, ...] | None] = field(default_factory=dict)
     value: str = ""
     split: bool = True

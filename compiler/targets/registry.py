@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from lossc.compiler.errors import UsageError
 from lossc.compiler.plugins import load_entry_points, warn_of
+from lossc.compiler.targets.settings import SELFTEST, Option
 
 if TYPE_CHECKING:
     from lossc.compiler.loss import Loss
@@ -42,7 +43,8 @@ class Target:
     check     the command line that runs the self-test of a file, () if it has none: "{python}" and "{file}" are filled
               in, "{out}" is a path for a program, "{checker}" the module of lossc that tests a file which cannot run
               by itself; commands are separated by "&&"
-    options   names of the keyword options that `emit` takes
+    options   the keyword options that `emit` takes: `Option` records for those that `lossc export --option` gives too
+              and `lossc targets` lists, bare names for those that only Python gives
     """
 
     name: str
@@ -53,7 +55,17 @@ class Target:
     lacks: Mapping[str, str] | Callable[[], Mapping[str, str]] | None = None
     library: tuple[str, str] = ("", "")
     check: tuple[str, ...] = ()
-    options: tuple[str, ...] = ()
+    options: tuple[str | Option, ...] = ()
+
+    @property
+    def takes(self) -> tuple[str, ...]:
+        """The names of the keyword options of `emit`."""
+        return tuple(o if isinstance(o, str) else o.name for o in self.options)
+
+    @property
+    def declared(self) -> tuple[Option, ...]:
+        """The options that the command line gives."""
+        return tuple(o for o in self.options if not isinstance(o, str))
 
     def emitter(self) -> Emitter:
         """The function that emits, imported now if need be."""
@@ -71,6 +83,7 @@ class Target:
 
 
 _PYTHON = ("{python}", "{file}")
+_CLASSES = Option("classes", "how many classes a loss over classes is written out for", int)
 _HERE = "lossc.compiler.targets."
 
 
@@ -90,7 +103,7 @@ BUILT_IN: dict[str, Target] = {
             key="torch",
             library=("torch", "torch"),
             check=_PYTHON,
-            options=("selftest", "options"),
+            options=(SELFTEST, "options"),
         ),
         Target(
             name="numpy",
@@ -100,7 +113,7 @@ BUILT_IN: dict[str, Target] = {
             key="np",
             library=("numpy", "numpy"),
             check=_PYTHON,
-            options=("selftest", "options"),
+            options=(SELFTEST, "options"),
         ),
         Target(
             name="jax",
@@ -110,7 +123,7 @@ BUILT_IN: dict[str, Target] = {
             key="jax",
             library=("jax", "jax"),
             check=_PYTHON,
-            options=("selftest", "options"),
+            options=(SELFTEST, "options"),
         ),
         Target(
             name="c",
@@ -120,7 +133,7 @@ BUILT_IN: dict[str, Target] = {
             key="c",
             library=("", "a C compiler"),
             check=("{cc}", "-std=c99", "-x", "c", "-DLOSSC_SELF_TEST", "{file}", "-o", "{out}", "-lm", "&&", "{out}"),
-            options=("selftest", "options"),
+            options=(SELFTEST, "options"),
         ),
         Target(
             name="tensorflow",
@@ -130,7 +143,7 @@ BUILT_IN: dict[str, Target] = {
             key="tensorflow",
             library=("tensorflow", "tensorflow-cpu"),
             check=_PYTHON,
-            options=("selftest", "options"),
+            options=(SELFTEST, "options"),
         ),
         Target(
             name="keras",
@@ -140,7 +153,7 @@ BUILT_IN: dict[str, Target] = {
             key="keras",
             library=("keras", "keras"),
             check=_PYTHON,
-            options=("selftest", "options"),
+            options=(SELFTEST, "options"),
         ),
         Target(
             name="onnx",
@@ -150,7 +163,16 @@ BUILT_IN: dict[str, Target] = {
             key="onnx",
             library=("onnxruntime", "onnxruntime"),
             check=("{python}", "-m", "{checker}", "{file}"),
-            options=("dtype", "reduction", "gradient", "hessian", "labels", "parameters", "rank", "options"),
+            options=(
+                Option("dtype", "of all real numbers", choices=("float32", "float64")),
+                Option("reduction", "of the output `loss`", choices=("mean", "sum", "none")),
+                Option("gradient", "whether there is an output `gradient`", bool),
+                Option("hessian", "whether there is an output `hessian`, the diagonal", bool),
+                Option("labels", "class indices as targets, not rows; for y: onehot", bool),
+                Option("parameters", "what hyper-parameters are", choices=("constants", "inputs")),
+                Option("rank", "the number of axes of the prediction", int),
+                "options",
+            ),
         ),
         Target(
             name="xgboost",
@@ -160,7 +182,7 @@ BUILT_IN: dict[str, Target] = {
             key="np",
             library=("numpy", "numpy"),
             check=_PYTHON,
-            options=("selftest", "options"),
+            options=(SELFTEST, "options"),
         ),
         Target(
             name="lightgbm",
@@ -170,7 +192,7 @@ BUILT_IN: dict[str, Target] = {
             key="np",
             library=("numpy", "numpy"),
             check=_PYTHON,
-            options=("selftest", "options"),
+            options=(SELFTEST, "options"),
         ),
         Target(
             name="catboost",
@@ -180,7 +202,7 @@ BUILT_IN: dict[str, Target] = {
             key="np",
             library=("numpy", "numpy"),
             check=_PYTHON,
-            options=("selftest", "options"),
+            options=(SELFTEST, "options"),
         ),
         Target(
             name="torch-function",
@@ -190,7 +212,7 @@ BUILT_IN: dict[str, Target] = {
             key="torch",
             library=("torch", "torch"),
             check=_PYTHON,
-            options=("selftest", "options"),
+            options=(SELFTEST, "options"),
         ),
         Target(
             name="lightning",
@@ -200,7 +222,7 @@ BUILT_IN: dict[str, Target] = {
             key="torch",
             library=("torch", "torch"),
             check=_PYTHON,
-            options=("selftest", "options"),
+            options=(SELFTEST, "options"),
         ),
         Target(
             name="huggingface",
@@ -210,21 +232,32 @@ BUILT_IN: dict[str, Target] = {
             key="torch",
             library=("torch", "torch"),
             check=_PYTHON,
-            options=("selftest", "options"),
+            options=(SELFTEST, "options"),
         ),
         Target(
             name="latex",
             title="the formula in LaTeX, or an equation with its gradient",
             suffix=".tex",
             emit=_HERE + "latex:to_latex",
-            options=("environment", "name", "gradient"),
+            options=(
+                Option(
+                    "environment",
+                    "what the equation stands in",
+                    choices=("", "equation", "equation*", "align", "align*", "aligned"),
+                ),
+                Option("name", "an index of the left-hand side"),
+                Option("gradient", "whether the derivative in f follows", bool),
+            ),
         ),
         Target(
             name="markdown",
             title="a page: formula, roles, hyper-parameters, gradient, source, values",
             suffix=".md",
             emit=_HERE + "markdown:emit",
-            options=("gradient", "values"),
+            options=(
+                Option("gradient", "whether the derivative in f is shown", bool),
+                Option("values", "whether there is a table of values", bool),
+            ),
         ),
         Target(
             name="sympy",
@@ -234,7 +267,11 @@ BUILT_IN: dict[str, Target] = {
             lacks=_lacking("sympy"),
             library=("sympy", "sympy"),
             check=_PYTHON,
-            options=("classes", "from_logits", "selftest"),
+            options=(
+                _CLASSES,
+                Option("from_logits", "f is the scores: the link is part of the formula", bool),
+                SELFTEST,
+            ),
         ),
         Target(
             name="julia",
@@ -244,7 +281,7 @@ BUILT_IN: dict[str, Target] = {
             key="julia",
             library=("", "Julia with LossFunctions.jl"),
             check=("julia", "{file}"),
-            options=("selftest", "options"),
+            options=(SELFTEST, "options"),
         ),
         Target(
             name="pysr",
@@ -252,7 +289,7 @@ BUILT_IN: dict[str, Target] = {
             suffix=".jl",
             emit=_HERE + "pysr:emit",
             lacks=_lacking("pysr"),
-            options=("weighted", "options"),
+            options=(Option("weighted", "whether it takes the weight of an example too", bool), "options"),
         ),
         Target(
             name="fpcore",
@@ -260,7 +297,7 @@ BUILT_IN: dict[str, Target] = {
             suffix=".fpcore",
             emit=_HERE + "fpcore:emit",
             lacks=_lacking("fpcore"),
-            options=("classes", "options"),
+            options=(_CLASSES, "options"),
         ),
     )
 }
@@ -304,8 +341,8 @@ def emit(loss: Loss, target: str = "torch", **options: Any) -> str | bytes:
     cannot express.
     """
     record = target_of(target)
-    unknown = [name for name in options if name not in record.options]
+    unknown = [name for name in options if name not in record.takes]
     if unknown:
-        expected = "one of: " + ", ".join(record.options) if record.options else "none"
+        expected = "one of: " + ", ".join(record.takes) if record.takes else "none"
         raise UsageError("L245", f"`{unknown[0]}` is not an option of the target {target}", expected=expected)
     return record.emitter()(loss, **options)

@@ -3,17 +3,23 @@
     >>> print(lossc.parse("(y - f)^2", name="mse").emit("tensorflow"))
 
 The function takes `(y_true, y_pred, *, ...)` and gives one value an element, or a sample: the reduction is the
-caller's, as with tf.nn's losses. TensorFlow differentiates the guarded loss, so that derivatives are finite wherever
-the value is.
+caller's, as with tf.nn's losses. Its first and second derivative in y_pred are the closed forms that the NumPy and C
+files have (`tf.custom_gradient`, twice); other derivatives are TensorFlow's own, of the guarded loss.
 """
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
+
+from lossc.compiler.ir import Expr
 from lossc.compiler.loss import CLASSWISE, Loss
-from lossc.compiler.targets.derivatives import Roots, roots
+from lossc.compiler.targets.fallback import without
 from lossc.compiler.targets.golden import Golden, golden
 from lossc.compiler.targets.options import DEFAULT, Options
-from lossc.compiler.targets.printer import Syntax, build
+from lossc.compiler.targets.pipeline import Stages, prepare
+from lossc.compiler.targets.printer import Program, Syntax, build
+from lossc.compiler.targets.products import closed_forms, whole
 from lossc.compiler.targets.python_file import (
     FileNames,
     conventions,
@@ -35,7 +41,7 @@ SYNTAX = Syntax(
 
 _TAKEN = frozenset({
     "tf", "y_true", "y_pred", "axis", "y", "f", "num_classes", "dtype", "out", "tape", "outer", "z", "t", "value",
-    "slope", "bend", "single", "once",
+    "slope", "bend", "single", "once", "_value", "_loss", "_gradient", "_slope", "_hessian", "_tied",
 })  # fmt: skip
 
 _EXPECT = '''
@@ -50,31 +56,140 @@ def _expect(what: str, got: tf.Tensor, expected: object, tolerance: float) -> No
 '''
 
 
+_TIED = """
+def _tied(function: Callable, plain: Callable, in_f: Callable, *at: tf.Tensor) -> tf.Tensor:
+    \"\"\"`function` at these arguments: its gradient in f, the first, is `in_f`; in others that of `plain`.\"\"\"
+
+    @tf.custom_gradient
+    def tied(*at: tf.Tensor) -> tuple[tf.Tensor, Callable]:
+        def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, ...]:
+            with tf.GradientTape() as tape:
+                tape.watch(at[1:])
+                out = plain(*at)
+            others = tape.gradient(out, at[1:], upstream, tf.UnconnectedGradients.ZERO)
+            return in_f(upstream, *at), *others
+
+        return function(*at), gradient
+
+    return tied(*at)
+"""
+
+_ELEMENTWISE = """
+def _gradient(*at: tf.Tensor) -> tf.Tensor:
+    \"\"\"The derivative of the loss in f, which has the closed form of its own derivative.\"\"\"
+
+    def own(*at: tf.Tensor) -> tf.Tensor:
+        with tf.GradientTape() as tape:
+            tape.watch(at[0])
+            out = _value(*at)
+        return tape.gradient(out, at[0], unconnected_gradients=tf.UnconnectedGradients.ZERO)
+
+    return _tied(_slope, own, lambda upstream, *at: upstream * _hessian(*at), *at)
+
+
+def _loss(*at: tf.Tensor) -> tf.Tensor:
+    \"\"\"The loss of each element, which has the closed form of its derivative.\"\"\"
+    return _tied(_value, _value, lambda upstream, *at: upstream * _gradient(*at), *at)
+"""
+
+_ROWS = """
+def _gradient(axis: int, *at: tf.Tensor) -> tf.Tensor:
+    \"\"\"The derivative of the loss in f, which has the closed form of its own derivative.\"\"\"
+
+    def own(*at: tf.Tensor) -> tf.Tensor:
+        with tf.GradientTape() as tape:
+            tape.watch(at[0])
+            out = _value(axis, *at)
+        return tape.gradient(out, at[0], unconnected_gradients=tf.UnconnectedGradients.ZERO)
+
+    def in_f(upstream: tf.Tensor, *at: tf.Tensor) -> tf.Tensor:
+        diagonal, *outer = _hessian(axis, *at)
+        out = diagonal * upstream
+        for a, b in zip(outer[::2], outer[1::2], strict=True):
+            out += b * (tf.reduce_sum(a * upstream, axis, True) - a * upstream)
+        return out
+
+    return _tied(lambda *at: _slope(axis, *at), own, in_f, *at)
+
+
+def _loss(axis: int, *at: tf.Tensor) -> tf.Tensor:
+    \"\"\"The loss of each sample, which has the closed form of its derivative.\"\"\"
+
+    def value(*at: tf.Tensor) -> tf.Tensor:
+        return _value(axis, *at)
+
+    return _tied(value, value, lambda upstream, *at: tf.expand_dims(upstream, axis) * _gradient(axis, *at), *at)
+"""
+
+
 def emit(loss: Loss, *, selftest: bool = True, options: Options = DEFAULT) -> str:
     """The source text of a TensorFlow file for `loss`; with `selftest`, running the file checks it.
 
     Raises LossTypeError: L340 for constants that float64 cannot hold, L341 for learnable coefficients, L345 for an
     operator without a form.
     """
-    found = roots(loss, SYNTAX.key, options)
-    loss = found.stages.written
+    stages = prepare(loss, options)
+    loss = stages.written
     names = names_for(loss, _TAKEN)
     rows = conventions(loss, "y_pred", "y_true", "`axis`")
+    functions = _functions(stages, names)
     top = [
-        head(found.stages, names, rows),
+        head(stages, names, rows),
         "from __future__ import annotations",
+        *(["from collections.abc import Callable"] if len(functions) > 2 else []),
         "import tensorflow as tf",
         f'__all__ = ["{names.function}"]',
     ]
-    test = _self_test(loss, names, golden(loss if options.eps == "none" else found.stages.protected))
-    parts = [_function(found, names), *([test] if selftest else [])]
+    test = _self_test(loss, names, golden(loss if options.eps == "none" else stages.protected))
+    parts = [*functions, *([test] if selftest else [])]
     return "\n\n".join(top) + "\n\n\n" + "\n\n\n".join(parts) + "\n"
 
 
-def _function(found: Roots, names: FileNames) -> str:
-    loss = found.loss
+def _functions(stages: Stages, names: FileNames) -> list[str]:
+    """`_value`, and where there are closed forms `_slope`, `_hessian` and what ties them; then what is called."""
+    loss, classwise = stages.guarded, stages.guarded.layout == CLASSWISE
+    forms = closed_forms(stages, SYNTAX.key)
+    printed: list[tuple[Expr, ...]] = [without(SYNTAX.key, loss.body)]
+    printed += [(forms.gradient,), forms.second] if forms else []
+    programs = [build(loss, SYNTAX, {"y": "y", "f": "f", **names.hyperparameters}, *roots) for roots in printed]
+    text = "\n".join(line for program in programs for line in (*program.lines, *program.results))
+    used = [n for n in names.hyperparameters.values() if _mentions(text, n)]
+    arguments = [*(["axis: int"] if classwise else []), *(f"{n}: tf.Tensor" for n in ("f", "y", *used))]
+    per = "sample" if classwise else "element"
+    second = "Its Hessian in f: the diagonal, then a and b of each a[i] b[j] beside it."
+    docs = [
+        ("_value", "tf.Tensor", f"The loss of each {per}."),
+        ("_slope", "tf.Tensor", "Its derivative in f, in closed form: TensorFlow's own has fewer digits."),
+        ("_hessian", "tuple[tf.Tensor, ...]", second)
+        if classwise
+        else ("_hessian", "tf.Tensor", "Its second derivative in f."),
+    ]
+    found = []
+    for (name, returns, doc), program, roots in zip(docs, programs, printed, strict=False):
+        body = ["num_classes = tf.cast(tf.shape(f)[axis], f.dtype)"] if "num_classes" in program.uses else []
+        body += [*program.lines, f"return {_result(loss, program, roots, name)}"]
+        found.append(definition(name, arguments, returns, doc, body))
+    found += [code.strip("\n") for code in (_TIED, _ROWS if classwise else _ELEMENTWISE)] if forms else []
+    call = f"{'_loss' if forms else '_value'}({', '.join([*(['axis'] if classwise else []), 'f', 'y', *used])})"
+    return [*found, _called(loss, names, used, call)]
+
+
+def _result(loss: Loss, program: Program, roots: Sequence[Expr], name: str) -> str:
+    """What a function returns: tensors of the shape of f, or the loss of each sample."""
+    found = [
+        text if whole(root, loss) else f"tf.broadcast_to(tf.convert_to_tensor({text}, f.dtype), tf.shape(f))"
+        for text, root in zip(program.results, roots, strict=True)
+    ]
+    if loss.layout != CLASSWISE or name == "_slope":
+        return found[0]
+    if name == "_hessian":
+        return ", ".join(found) if len(found) > 1 else f"({found[0]},)"
+    return f"tf.gather({found[0]}, 0, axis=axis)" if loss.reduces_itself else f"tf.reduce_sum({found[0]}, axis)"
+
+
+def _called(loss: Loss, names: FileNames, used: Sequence[str], call: str) -> str:
+    """The function of the file: it checks and converts."""
     classwise = loss.layout == CLASSWISE
-    program = build(loss, SYNTAX, {"y": "y", "f": "f", **names.hyperparameters}, found.guarded)
     arguments = ["y_true: object", "y_pred: object", *(["*"] if classwise or loss.params else [])]
     arguments += [*options_of(loss, names, "float | tf.Tensor"), *(["axis: int = -1"] if classwise else [])]
     body = [
@@ -88,22 +203,13 @@ def _function(found: Roots, names: FileNames) -> str:
             "    y = tf.one_hot(y, tf.shape(f)[axis], axis=axis, dtype=f.dtype)",
         ]
     body += ["y = tf.cast(y, f.dtype)", "y.shape.assert_is_compatible_with(f.shape)"]
-    text = "\n".join([*program.lines, *program.results])
-    body += [f"{n} = tf.convert_to_tensor({n}, f.dtype)" for n in names.hyperparameters.values() if _mentions(text, n)]
-    if "num_classes" in program.uses:
-        body.append("num_classes = tf.cast(tf.shape(f)[axis], f.dtype)")
-    body += program.lines
-    body.append(f"out = tf.broadcast_to(tf.convert_to_tensor({program.results[0]}, f.dtype), tf.shape(f))")
-    if classwise:
-        body.append("out = tf.gather(out, 0, axis=axis)" if loss.reduces_itself else "out = tf.reduce_sum(out, axis)")
+    body += [f"{n} = tf.convert_to_tensor({n}, f.dtype)" for n in used]
     per = "sample" if classwise else "element"
     doc = f"The loss of each {per}, not reduced; it can be differentiated twice."
-    return definition(names.function, arguments, "tf.Tensor", doc, [*body, "return tf.cast(out, dtype)"])
+    return definition(names.function, arguments, "tf.Tensor", doc, [*body, f"return tf.cast({call}, dtype)"])
 
 
 def _mentions(text: str, name: str) -> bool:
-    import re
-
     return bool(re.search(rf"\b{re.escape(name)}\b", text))
 
 

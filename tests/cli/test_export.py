@@ -30,6 +30,18 @@ def test_a_file_is_that_of_the_library(lossc: Run, tmp_path: Path) -> None:
     assert probabilities != emit(named("bce"), "numpy") and ast.parse(probabilities)
 
 
+def test_options_of_a_target(lossc: Run, tmp_path: Path) -> None:
+    """They reach the emitter; with all targets, those that have them. `lossc targets` lists them."""
+    ran = lossc("export", "huber", "--to", "latex", "--option", "gradient=yes", "--option", "environment=align")
+    assert ran.out.rstrip("\n") == emit(named("huber"), "latex", gradient=True, environment="align")
+    args = ("--no-check", "--option", "classes=4", "--option", "selftest=no")
+    assert lossc("export", "focal", "--to", "all", "-o", str(tmp_path / "out"), *args).code == 0
+    assert (tmp_path / "out" / "focal_fpcore.fpcore").read_text() == emit(named("focal"), "fpcore", classes=4)
+    assert (tmp_path / "out" / "focal_numpy.py").read_text() == emit(named("focal"), "numpy", selftest=False)
+    listed = {one["name"]: one["options"] for one in lossc("targets", "--json").json["result"]["targets"]}
+    assert {o["name"]: o["values"] for o in listed["fpcore"]} == {"classes": "a whole number"}
+
+
 @pytest.mark.parametrize(
     ("args", "code"),
     [
@@ -41,6 +53,8 @@ def test_a_file_is_that_of_the_library(lossc: Run, tmp_path: Path) -> None:
         (("mse", "--to", "numpy", "-o", "/nowhere/loss.py"), "L233"),
         (("mse", "--to", "all", "-o", "/proc/none"), "L233"),
         (("phi[0]*(y - f)^2", "--to", "numpy"), "L341"),
+        (("mse", "--to", "numpy", "--option", "rank=2"), "L245"),
+        (("mse", "--to", "latex", "--option", "gradient"), "L235"),
     ],
 )
 def test_what_cannot_be_is_an_error(lossc: Run, args: tuple[str, ...], code: str) -> None:

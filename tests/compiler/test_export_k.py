@@ -23,7 +23,7 @@ PYTHON = {
     "lightgbm": {"numpy", "math", "collections.abc", "dataclasses", "typing"},
     "catboost": {"numpy", "math", "collections.abc", "dataclasses", "typing"},
     "keras": {"keras", "__future__"},
-    "tensorflow": {"tensorflow", "__future__"},
+    "tensorflow": {"tensorflow", "collections.abc", "__future__"},
 }
 
 

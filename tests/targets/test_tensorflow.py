@@ -23,20 +23,20 @@ tf = pytest.importorskip("tensorflow")
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("name", named_losses())
 def test_named_losses_equal_mpmath(name: str, dtype: str, tmp_path: Path) -> None:
-    """Values within 4 ulp, and what the formula itself loses; autodiff of expm1 loses a bit more."""
+    """Value, gradient and Hessian diagonal within 4 ulp of what arithmetic of the dtype can have."""
     case = named_case(name)
     if case.points:
         found = compare("tensorflow", case, dtype, tmp_path)
-        assert found.share <= (8 if found.where.startswith("gradient") else 1), found
+        assert found.share <= 1, found
 
 
-@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("seed", range(25))
 def test_random_losses_equal_mpmath(seed: int, tmp_path: Path) -> None:
     """Also for losses that nobody wrote."""
     case = random_case(seed)
     if case.points:
         found = compare("tensorflow", case, "float32", tmp_path)
-        assert found.share <= (8 if found.where.startswith("gradient") else 1), found
+        assert found.share <= 1, found
 
 
 def module(name: str, folder: Path) -> Any:
@@ -56,6 +56,35 @@ def test_graphs_with_unknown_shapes(compiled: bool, tmp_path: Path) -> None:
         labels = np.arange(n) % 4
         want = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, z)
         np.testing.assert_allclose(traced(labels, z), want, rtol=1e-5)
+
+
+@pytest.mark.parametrize("compiled", [None, False, True])
+@pytest.mark.parametrize("name", ["pseudo_huber", "focal", "multi_margin"])
+def test_every_second_derivative_is_that_of_tensorflow(name: str, compiled: bool | None, tmp_path: Path) -> None:
+    """By y_pred, y_true and the hyper-parameter, mixed ones in both orders: TensorFlow's own of the plain function, in
+    eager mode, in a graph, and compiled."""
+    made, case = module(name, tmp_path), named_case(name)
+    function = getattr(made, made.__all__[0])
+    y, f = case.arrays("float64")
+    at = [tf.constant(f), tf.constant(y), *(tf.constant(float(p.default), tf.float64) for p in case.loss.params)]
+
+    weights = [np.random.default_rng(0).normal(size=a.shape) for a in at]
+    settings = [p.name for p in case.loss.params]
+
+    def second(*at: Any) -> Any:
+        with tf.GradientTape(persistent=True) as outer:
+            outer.watch(at)
+            with tf.GradientTape() as tape:
+                tape.watch(at)
+                total = tf.reduce_sum(function(at[1], at[0], **dict(zip(settings, at[2:], strict=True))))
+            slopes = tape.gradient(total, at, unconnected_gradients="zero")
+            ways = [tf.reduce_sum(s * w) for s, w in zip(slopes, weights, strict=True)]
+        return [outer.gradient(way, at, unconnected_gradients="zero") for way in ways]
+
+    found = tf.nest.flatten((second if compiled is None else tf.function(second, jit_compile=compiled))(*at))
+    made._loss = made._value
+    for one, own in zip(found, tf.nest.flatten(second(*at)), strict=True):
+        np.testing.assert_allclose(one, own, rtol=1e-8, atol=1e-9)
 
 
 def test_half_precision_is_computed_in_float32(tmp_path: Path) -> None:

@@ -13,11 +13,11 @@ or, with `parameters="inputs"`, inputs with a default. Opset 18, IR version 8: a
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lossc._version import __version__
 from lossc.compiler.analysis.dtypes import check_constants
-from lossc.compiler.errors import UsageError
+from lossc.compiler.errors import LossTypeError, UsageError
 from lossc.compiler.ir import ARG, Expr, leaves
 from lossc.compiler.loss import CLASSWISE, IDENTITY, SIGMOID, SOFTMAX, Loss, varies
 from lossc.compiler.printing import to_text
@@ -28,6 +28,7 @@ from lossc.compiler.targets.onnx.graph import KINDS, Graph
 from lossc.compiler.targets.onnx.proto import INT64, Model, Value
 from lossc.compiler.targets.options import DEFAULT, Options
 from lossc.compiler.targets.printer import Syntax, build
+from lossc.compiler.targets.scalars import literal
 
 OPSET, IR_VERSION = 18, 8
 KEYS = {"float32": "onnx", "float64": "onnx-double"}
@@ -86,7 +87,7 @@ def emit(
     """
     form = _form(loss, dtype, reduction, labels, parameters, rank, options)
     found = roots(loss, KEYS[dtype], options)
-    check_constants(found.stages.written, found.stages.guarded, dtype=dtype)
+    _check_constants(found, dtype)
     names = identifiers((p.name for p in loss.params), _OWN)
     graph = Graph(dtype, {*_OWN, *names.values()})
     for p in loss.params:
@@ -108,6 +109,17 @@ def emit(
         initializers=list(graph.initializers.values()), inputs=inputs, outputs=outputs, opset=OPSET,
         ir_version=IR_VERSION, producer="lossc", version=__version__, metadata=_metadata(loss, found, form),
     ).serialize()  # fmt: skip
+
+
+def _check_constants(found: Roots, dtype: str) -> None:
+    """Refuse what the dtype cannot hold (L342), and say how the other one is asked for."""
+    try:
+        check_constants(found.stages.written, found.stages.guarded, dtype=dtype)
+    except LossTypeError as problem:
+        if dtype == "float32":
+            hint = 'emit the model with dtype="float64" (`lossc export --option dtype=float64`)'
+            problem.diagnostic = replace(problem.diagnostic, hint=hint)
+        raise
 
 
 def _form(
@@ -141,7 +153,7 @@ def _outputs(
     graph: Graph, form: _Form, found: Roots, names: dict[str, str], wanted: list[Expr], called: list[str]
 ) -> list[Value]:
     """Add the program and what reduces its values; the model's outputs."""
-    syntax = Syntax(key=KEYS[form.dtype], comment="")
+    syntax = Syntax(key=KEYS[form.dtype], number=literal, comment="")
     program = build(found.loss, syntax, {"y": "y", "f": "f", **names}, *wanted)
     given = {"f": form.prediction, "y": _dense(graph, form), **{n: n for n in names.values()}}
     if form.classwise:
