@@ -77,7 +77,10 @@ class Tidier:
             return plain
         if found.is_zero:
             return ZERO
-        return min([*_forms(found), plain], key=_length)
+        try:
+            return min([*_forms(found), plain], key=_length)
+        except TooLarge:  # numbers that cannot be written
+            return plain
 
     def _quotient(self, root: Expr) -> Quotient:
         for here in postorder(root):

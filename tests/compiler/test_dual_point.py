@@ -29,6 +29,7 @@ from lossc.compiler.analysis.world import Domain, Unsolved, World, context, numb
 from lossc.compiler.errors import LosscError, LossTypeError, UsageError
 from lossc.compiler.evaluate import evaluate
 from lossc.compiler.interval import TINY, Interval
+from lossc.compiler.facts import Facts
 from lossc.compiler.ir import ZERO, Expr, F, Y, param, substitute
 from lossc.compiler.loss import Loss, Parameter, varies
 from lossc.compiler.passes.differentiate import differentiate
@@ -538,3 +539,9 @@ def test_facts_are_those_of_the_row() -> None:
     """The analysis never enlarges what roles promise: predictions and ε are strictly between 0 and 1."""
     facts = row_of(named("ace_phi")).facts
     assert facts.positive(EPSILON) and facts.positive(param("?t")) and facts.range(param("?t")).hi <= 1
+
+
+def test_a_quotient_that_cannot_be_written_is_left_as_it_is() -> None:
+    """Divided by f - 1 this has the coefficient 1e400 + 1e-400, of 801 digits."""
+    loss = parse("1e400*f^3 + 1e-400*f^2 - 1e400*f - 1e-400")
+    assert Tidier(Facts(loss))(loss.body) is loss.canonicalize().body
