@@ -28,8 +28,8 @@ from lossc.compiler.analysis.row import row_of
 from lossc.compiler.analysis.world import Domain, Unsolved, World, context, number
 from lossc.compiler.errors import LosscError, LossTypeError, UsageError
 from lossc.compiler.evaluate import evaluate
-from lossc.compiler.interval import TINY, Interval
 from lossc.compiler.facts import Facts
+from lossc.compiler.interval import TINY, Interval
 from lossc.compiler.ir import ZERO, Expr, F, Y, param, substitute
 from lossc.compiler.loss import Loss, Parameter, varies
 from lossc.compiler.passes.differentiate import differentiate
