@@ -247,6 +247,11 @@ def named_case(name: str) -> Case:
     return case(named(name))
 
 
+def seeds(few: int) -> range:
+    """The random losses that a slow library is tried on; LOSSC_RANDOM=200 says how many instead."""
+    return range(int(os.environ.get("LOSSC_RANDOM", few)))
+
+
 @cache
 def random_case(seed: int) -> Case:
     return case(random_loss(seed))

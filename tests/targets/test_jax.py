@@ -10,7 +10,7 @@ import pytest
 
 from lossc.compiler.loss import CLASSWISE
 from lossc.grammar.library import named, names
-from tests.targets.cases import BITS, filled, named_case, random_case
+from tests.targets.cases import BITS, filled, named_case, random_case, seeds
 from tests.targets.parity import compare, emitted, load, runner
 
 jax = pytest.importorskip("jax")
@@ -31,7 +31,7 @@ def test_named_losses_equal_mpmath(name: str, tmp_path: Path) -> None:
         assert found.share <= 1, (name, dtype, found)
 
 
-@pytest.mark.parametrize("seed", range(25))
+@pytest.mark.parametrize("seed", seeds(25))
 def test_random_losses_equal_mpmath(seed: int, tmp_path: Path) -> None:
     """The same for losses bred at random."""
     case = random_case(seed)

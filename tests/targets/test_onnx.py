@@ -15,7 +15,7 @@ from lossc.compiler.targets.onnx.emit import emit
 from lossc.compiler.targets.onnx.graph import Graph
 from lossc.grammar import parse
 from lossc.grammar.library import named
-from tests.targets.cases import named_case, named_losses, random_case
+from tests.targets.cases import named_case, named_losses, random_case, seeds
 from tests.targets.parity import compare
 
 onnx = pytest.importorskip("onnx")
@@ -33,7 +33,7 @@ def test_named_losses_equal_mpmath(name: str, dtype: str, tmp_path: Path) -> Non
     assert found.share <= 1, found
 
 
-@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("seed", seeds(40))
 def test_random_losses_equal_mpmath(seed: int, tmp_path: Path) -> None:
     """Also for losses that nobody wrote. A constant that float32 cannot hold is refused, and float64 is offered."""
     case = random_case(seed)

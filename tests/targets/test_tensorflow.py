@@ -13,7 +13,7 @@ import pytest
 
 from lossc.compiler.targets import emit
 from lossc.grammar.library import named
-from tests.targets.cases import named_case, named_losses, random_case
+from tests.targets.cases import named_case, named_losses, random_case, seeds
 from tests.targets.parity import compare, load
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -30,7 +30,7 @@ def test_named_losses_equal_mpmath(name: str, dtype: str, tmp_path: Path) -> Non
         assert found.share <= 1, found
 
 
-@pytest.mark.parametrize("seed", range(25))
+@pytest.mark.parametrize("seed", seeds(25))
 def test_random_losses_equal_mpmath(seed: int, tmp_path: Path) -> None:
     """Also for losses that nobody wrote."""
     case = random_case(seed)

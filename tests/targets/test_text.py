@@ -15,12 +15,12 @@ import pytest
 from lossc.compiler.errors import LosscError
 from lossc.compiler.targets import emit
 from lossc.grammar.library import named, names
-from tests.targets.cases import named_case, random_case
+from tests.targets.cases import named_case, random_case, seeds
 from tests.targets.parity import compare
 
 pytestmark = pytest.mark.skipif(os.environ.get("LOSSC_TARGETS") != "all", reason="make test-targets runs it")
 
-RANDOM = 10
+RANDOM = seeds(10)
 
 
 @pytest.mark.parametrize("target", ["sympy", "fpcore", "julia", "pysr"])
@@ -28,7 +28,7 @@ def test_parity(target: str, tmp_path: Path) -> None:
     """Values, gradients and second derivatives within 4 ulp, and what the formula itself loses."""
     compared = 0
     dtypes = ("float64",) if target == "sympy" else ("float64", "float32")  # SymPy computes with any number of digits
-    for case in [*(named_case(n) for n in names()), *(random_case(i) for i in range(RANDOM))]:
+    for case in [*(named_case(n) for n in names()), *(random_case(i) for i in RANDOM)]:
         for dtype in dtypes:
             try:
                 found = compare(target, case, dtype, tmp_path)
