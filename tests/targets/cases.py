@@ -6,6 +6,7 @@ they come from no pass and no target. Inputs are numbers of float32, the same on
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
