@@ -36,7 +36,8 @@ def breaks_section(found: Analysis) -> Markup:
     rows: list[list[Cell | str]] = []
     for name, witness, fault, repair in failing:
         written = replay(found.loss, witness, found.verdicts.classes)[0]
-        rows.append([name, at(witness.points[0]).replace(" = ", "\u00a0=\u00a0"), Cell(_shown(written)), _compiled(found, witness),
+        where = at(witness.points[0]).replace(" = ", "\u00a0=\u00a0")  # lines are broken at commas only
+        rows.append([name, where, Cell(_shown(written)), _compiled(found, witness),
                      code(fault) if fault else "", repair])  # fmt: skip
     columns = [Column("property"), Column("at"), Column("as written"), Column("compiled"), Column("at fault"),
                Column("what helps")]  # fmt: skip
