@@ -330,9 +330,13 @@ def robust(attacked: Attacked, verdict: Verdict, n: int) -> Iterator[str]:
 def redescending(attacked: Attacked, verdict: Verdict, n: int) -> Iterator[str]:
     """Far out, the slope vanishes."""
     for y, f in far_out(attacked):
-        slope = abs(attacked.exact(y, mpmath.mpf(10) ** 12 * f + 1) - attacked.exact(y, mpmath.mpf(10) ** 12 * f))
-        if mpmath.isfinite(slope) and slope > 1e-4:
-            yield f"slope {mpmath.nstr(slope, 4)} far out for y = {y}"
+        slopes = [
+            abs(attacked.exact(y, far * f + 1) - attacked.exact(y, far * f))
+            for far in map(mpmath.mpf, (10**12, 10**36))
+        ]
+        lasting = slopes[1] > slopes[0] / 2  # 1/log(f) vanishes, too
+        if all(map(mpmath.isfinite, slopes)) and slopes[0] > 1e-4 and lasting:
+            yield f"slopes {mpmath.nstr(slopes, 4)} far out for y = {y}"
             return
 
 

@@ -122,7 +122,7 @@ def proper(attacked: Attacked, verdict: Verdict, n: int) -> Iterator[str]:
         p, q = p / p.sum(axis=1, keepdims=True), q / q.sum(axis=1, keepdims=True)
         risks = [_expected(attacked, p, v) for v in (p, q)]
         said = [f"p = {a}: {b} is better" for a, b in zip(p, q, strict=True)]
-        yield from violations(risks[0] - risks[1], abs(risks[0]) + 1e-9, said.__getitem__)
+        yield from violations(risks[0] - risks[1], abs(risks[0]) + 1e-5, said.__getitem__)
 
 
 def _expected(attacked: Attacked, p: Array, q: Array) -> Array:

@@ -131,6 +131,12 @@ def test_what_cancels_is_not_taken_for_zero() -> None:
     assert "SymPy" in found["convex"].because
 
 
+def test_a_jump_away_from_the_target_is_not_right() -> None:
+    """The slope is 0 everywhere, but L falls from 1 to -1 where |y - f| exceeds 1/e."""
+    found = judge(parse("sign(plog(plog(y - f)))"), names=["gradient-sign", "minimum-at-target"], sympy=False)
+    assert PROVED not in {v.status for v in found.found.values()}
+
+
 def test_scaling_and_moving_keep_verdicts() -> None:
     """3 L + 2 has the properties of L, but for its sign and its values at 0."""
     for name in ("huber", "cauchy", "hinge", "focal"):

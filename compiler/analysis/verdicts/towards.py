@@ -61,6 +61,8 @@ def gradient_sign(study: Study) -> Verdict:
         if not (sign.nonnegative if sense > 0 else sign.nonpositive):
             return unknown(f"the sign of L' where {piece} is open")
         strict = strict and sign.kind in (PLUS, MINUS)
+    if not study.continuous:
+        return unknown("L jumps, and the slope does not say which way")
     return proved("the slope has the right sign on every piece, by intervals", "strictly" if strict else "not strictly")
 
 
@@ -91,6 +93,8 @@ def _for_every_target(study: Study) -> Verdict:
         root, box = wedge(case, case.slope, side)
         if sign_free(case, root, box) != sign:
             return by_slices(study, gradient_sign, "right at every y that was tried; not shown for all")
+    if not study.continuous:
+        return unknown("L may jump, and the slope does not say which way")
     return proved("L' <= 0 where f < y and L' >= 0 where f > y, by intervals in y and f - y")
 
 
