@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from lossc.compiler.analysis.verdicts.catalogue import BY_NAME, FLOATS, PROPERTIES
 from lossc.compiler.analysis.verdicts.verdict import PROVED, REFUTED, UNKNOWN, Verdict
 from lossc.compiler.errors import LosscError
+from lossc.compiler.ir import F, postorder
+from lossc.compiler.targets.markdown import escaped
 
 if TYPE_CHECKING:
     from lossc.compiler.analysis.analyze import Analysis
@@ -26,6 +28,8 @@ MARKS = {PROVED: "yes", REFUTED: "no", UNKNOWN: "?"}
 
 def sentences(found: Analysis) -> list[str]:
     """What the loss is, what it does, where it breaks."""
+    if F not in postorder(found.loss.canonicalize().body):
+        return ["It does not depend on the prediction: its gradient is 0, and nothing is learned from it."]
     return [*_is(found), *_shape(found), *_reach(found), *_meaning(found), *_rule(found), *_breaks(found)]
 
 
@@ -74,7 +78,9 @@ def _shape(found: Analysis) -> Iterator[str]:
     scores = _holds(found, "convex-in-scores")
     if scores is not None:
         yield f"In the scores before the {found.loss.link} it is {'convex' if scores else 'not convex'}."
-    if _holds(found, "C1") is False:
+    if _holds(found, "continuous") is False:
+        yield f"It is not continuous: {found.verdicts['continuous'].because}."
+    elif _holds(found, "C1") is False:
         kink = _value(found, "C1")
         yield f"It has a kink{f' at f = {kink}' if kink and kink != '0' else ''}: its slope is not continuous."
     elif _holds(found, "C2"):
@@ -87,7 +93,7 @@ def _reach(found: Analysis) -> Iterator[str]:
     if _holds(found, "redescending"):
         yield "It is robust and redescending: gross outliers lose their influence."
     elif _holds(found, "robust"):
-        bound = f" by {lipschitz}" if lipschitz else ""
+        bound = f" by {lipschitz}" if lipschitz and _holds(found, "lipschitz") else ""
         yield f"It is robust: the slope is bounded{bound}, so that one outlier counts only so much."
     elif _holds(found, "robust") is False:
         yield "It is not robust: the slope grows without bound, so that one outlier can outweigh all other data."
@@ -182,7 +188,8 @@ def text(found: Analysis) -> str:
 def markdown(found: Analysis) -> str:
     """The analysis as Markdown: formula, sentences, verdicts, derivative."""
     loss = found.loss
-    parts = [f"## {loss.name}", loss.doc, f"$$ {_latex(found)} $$" if _latex(found) else f"    {found.formula}"]
+    parts = [f"## {loss.name}", escaped(" ".join(loss.doc.split()))]
+    parts.append(f"$$ {_latex(found)} $$" if _latex(found) else f"    {found.formula}")
     parts.append(f"Roles: y is `{loss.y}`, f is `{loss.f}`." + (f" Judged at {found.values}." if found.values else ""))
     parts.append("\n".join(f"- {s}" for s in found.sentences()))
     table = ["| property | holds | value | why |", "|---|---|---|---|"]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from fractions import Fraction
 from typing import Any
 
-from lossc.compiler.ir import ZERO, Expr, const
+from lossc.compiler.ir import ZERO, Expr, const, is_writable
 from lossc.compiler.ops import call
 from lossc.compiler.printing import to_text
 
@@ -28,12 +28,12 @@ def recognised(ctx: Any, x: Any, size: Any = 1, digits: int = DIGITS) -> Expr | 
     if abs(x) <= abs(size) * ctx.mpf(10) ** -digits:
         return ZERO
     plain = _ratio(ctx, x, _RATIO, digits)
-    if plain is not None:
+    if plain is not None and is_writable(plain):
         return const(plain)
     if not ctx.mpf(10) ** -6 < abs(x) < _LARGEST:
         power = int(ctx.floor(ctx.log10(abs(x))))
         ratio = _ratio(ctx, x / ctx.mpf(10) ** power, _MULTIPLE, digits)
-        if ratio:
+        if ratio and is_writable(ratio * Fraction(10) ** power):
             return const(ratio * Fraction(10) ** power)
     for inner, outer in _forms(ctx, x):
         ratio = _ratio(ctx, inner, _MULTIPLE, digits)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -102,6 +103,27 @@ def test_odd_losses_are_analysed() -> None:
     assert analyze(parse("0*y + 3")).text()
     nowhere = analyze(parse("log(-(y - f)^2 - 1)"))
     assert nowhere.text() and nowhere.verdicts["finite-value"].status != "proved"
+
+
+def test_numbers_that_json_has_no_name_for(lossc: Run) -> None:
+    """Where the value is inf, the data says "inf"."""
+    record = lossc("analyze", "cross_entropy", "--json", "--no-replay").json["result"]
+    assert record["verdicts"]["properties"]["finite-value"]["witness"]["values"] == ["inf"]
+
+
+def test_words_for_jumps_and_constants() -> None:
+    """A jump is no kink, the place of a jump no bound of the slope, and of a constant little is said."""
+    words = analyze(parse("abs(y - f) + where(abs(y - f) < 1e-9, -1e-9, 0)")).sentences()
+    assert any("It is not continuous" in s for s in words) and not any("kink" in s for s in words)
+    assert not any("bounded by" in s for s in words)
+    assert len(analyze(parse("0*y + 3")).sentences()) == 1
+
+
+def test_a_docstring_is_text_in_markdown() -> None:
+    """No markup, no heading."""
+    loss = replace(named("mse"), doc="<script>x</script>\n\n# heading")
+    page = analyze(loss).markdown()
+    assert "<script>" not in page and "\n# heading" not in page
 
 
 # -- compare ----------------------------------------------------------------------------------------------------------

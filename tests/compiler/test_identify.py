@@ -130,6 +130,12 @@ def test_constants_without_a_simple_form_are_numbers() -> None:
     assert of("2*sqrt(2^(1/3) + (y - f)^2)").headline() == "2*charbonnier, epsilon0 = ≈1.12246204831, to 30 digits"
 
 
+def test_great_scales_have_no_digits_too_many() -> None:
+    """1e36 times a ratio may have more than the 40 digits of a constant."""
+    match = of("1e36*(y - f)^2").exact
+    assert match is not None and match.formula == "1e36*mse"
+
+
 def test_a_scale_is_exact_if_it_is() -> None:
     """A scale that is 1 to 32 digits is not 1."""
     match = of("(1 + 1e-32)*(y - f)^2").exact

@@ -99,10 +99,16 @@ class Witness:
     def data(self) -> dict[str, Any]:
         """Plain data for JSON."""
         return {
-            "points": [dict(p) for p in self.points], "quantity": self.quantity, "values": list(self.values),
-            "relation": self.relation, "bound": self.bound, "dtype": self.dtype or None, "entry": self.entry,
+            "points": [dict(p) for p in self.points], "quantity": self.quantity,
+            "values": [_plain(v) for v in self.values], "relation": self.relation,
+            "bound": self.bound, "dtype": self.dtype or None, "entry": self.entry,
             **({"weights": list(self.weights)} if self.weights else {}),
         }  # fmt: skip
+
+
+def _plain(value: float) -> float | str:
+    """A number, or the name of what JSON has no number for: inf, -inf, nan."""
+    return value if math.isfinite(value) else str(value)
 
 
 def at(point: Mapping[str, Entry]) -> str:
