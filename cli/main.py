@@ -15,6 +15,10 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lossc.cli.context import Session
 
 GOOD, LOSS_AT_FAULT, CALL_AT_FAULT, INTERNAL, INTERRUPTED, NO_READER = 0, 1, 2, 70, 130, 141
 
@@ -27,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return code
     except KeyboardInterrupt:
-        return INTERRUPTED
+        return _interrupted(args)
     except SystemExit as done:  # the shell's completion ends like this
         return done.code if isinstance(done.code, int) else GOOD
     except BrokenPipeError:
@@ -57,9 +61,25 @@ def _run(args: list[str]) -> int:
         return _report_bug(bug, args)
 
 
+def _interrupted(args: list[str]) -> int:
+    """Quiet; with --json one object, as always."""
+    from lossc.cli.context import wants_json
+
+    if wants_json(args):
+        from lossc.compiler.errors import LosscError
+
+        _session(args).fail(LosscError("L901", "interrupted").diagnostic, INTERRUPTED)
+    return INTERRUPTED
+
+
+def _session(args: list[str]) -> Session:
+    from lossc.cli.context import Session, wants_json
+
+    return Session(next((a for a in args if not a.startswith("-")), ""), json=wants_json(args))
+
+
 def _report_bug(bug: Exception, args: list[str]) -> int:
     from lossc import __version__
-    from lossc.cli.context import Session, wants_json
     from lossc.compiler.errors import LosscError
 
     what = " ".join(str(bug).split())[:200]
@@ -68,8 +88,7 @@ def _report_bug(bug: Exception, args: list[str]) -> int:
         f"lossc {__version__} failed with {type(bug).__name__}" + (f": {what}" if what else ""),
         hint="this is a bug in lossc, please report it; LOSSC_DEBUG=1 in the environment shows the traceback",
     )
-    session = Session(next((a for a in args if not a.startswith("-")), ""), json=wants_json(args))
-    session.fail(error.diagnostic, INTERNAL)
+    _session(args).fail(error.diagnostic, INTERNAL)
     return INTERNAL
 
 

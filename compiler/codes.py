@@ -324,4 +324,6 @@ Example: `loss.emit("xgboost")` where `y: binary` goes with an operator along th
 Boosters have one score a class and one label: use `y: onehot`, or a loss without class-axis operators.""",
     "L900": """A bug in lossc.
 Please report it with the command that showed it; LOSSC_DEBUG=1 in the environment shows the traceback.""",
+    "L901": """A command with --json that was interrupted (Ctrl-C) before it had a result.
+Files that were whole by then stay; runs in a folder of their own go on there when they are called again.""",
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import signal
@@ -172,17 +173,23 @@ def test_a_full_disk_behind_standard_output(tmp_path: Path, extra: list[str]) ->
     assert b"Traceback" not in done.stderr
 
 
-def test_interrupt_is_quiet(tmp_path: Path) -> None:
-    """Ctrl-C while it waits for standard input: exit code 130, not a word."""
+@pytest.mark.parametrize("extra", [[], ["--json"]])
+def test_interrupt_is_quiet(extra: list[str], tmp_path: Path) -> None:
+    """Ctrl-C while it waits for standard input: exit code 130, not a word; with --json one object."""
     with subprocess.Popen(
-        [sys.executable, "-m", "lossc", "show", "-"],
+        [sys.executable, "-m", "lossc", "show", "-", *extra],
         cwd=tmp_path, env=environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a background job starts with it ignored
     ) as child:  # fmt: skip
         time.sleep(1.5)
         child.send_signal(signal.SIGINT)
         out, err = child.communicate(timeout=30)
-    assert (child.returncode, out, err) == (130, b"", b"")
+    assert (child.returncode, err) == (130, b"")
+    if extra:
+        told = json.loads(out)
+        assert (told["ok"], told["error"]["code"], told["exit_code"]) == (False, "L901", 130)
+    else:
+        assert out == b""
 
 
 def test_a_bug_is_a_short_message(lossc: Run, monkeypatch: pytest.MonkeyPatch) -> None:
