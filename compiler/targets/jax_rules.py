@@ -17,10 +17,9 @@ from dataclasses import dataclass
 
 from lossc.compiler.ir import Expr
 from lossc.compiler.loss import CLASSWISE, Loss
-from lossc.compiler.targets.fallback import without
 from lossc.compiler.targets.pipeline import Stages
-from lossc.compiler.targets.printer import Program, Syntax, build
-from lossc.compiler.targets.products import closed_forms, whole
+from lossc.compiler.targets.printer import Program, Syntax
+from lossc.compiler.targets.products import printed, whole
 from lossc.compiler.targets.python_file import FileNames, definition
 
 SYNTAX = Syntax(key="jax", wrapped={"where": (1, 2)}, value="jnp.asarray({0}, f.dtype)")
@@ -133,21 +132,16 @@ class Core:
 def core(stages: Stages, names: FileNames) -> Core:
     """The inner functions for a loss. Raises LossTypeError as `printer.build` and `fallback.without` do."""
     loss, classwise = stages.guarded, stages.guarded.layout == CLASSWISE
-    forms = closed_forms(stages, SYNTAX.key)
-    printed: list[tuple[Expr, ...]] = [without(SYNTAX.key, loss.body)]
-    printed += [(forms.gradient,), forms.second] if forms else []
-    programs = [build(loss, SYNTAX, {"y": "y", "f": "f", **names.hyperparameters}, *roots) for roots in printed]
-    text = "\n".join(line for program in programs for line in (*program.lines, *program.results))
-    used = tuple(n for n in names.hyperparameters.values() if re.search(rf"\b{re.escape(n)}\b", text))
-    inputs = ["f", "y", *(["where"] if classwise else []), *used]
+    code = printed(stages, SYNTAX, names)
+    inputs = ["f", "y", *(["where"] if classwise else []), *code.hyperparameters]
     bodies = [
         [*_sizes(program), *program.lines, f"return {_result(loss, program, roots, i)}"]
-        for i, (program, roots) in enumerate(zip(programs, printed, strict=True))
+        for i, (program, roots) in enumerate(zip(code.programs, code.roots, strict=True))
     ]
-    helpers = [code.strip("\n") for name, code in _HELPERS.items() if re.search(rf"\b{name}\(", text)]
-    call = f"{'_loss' if forms else '_value'}({', '.join([*(['axis'] if classwise else []), *inputs])})"
-    imports = (("collections.abc", "Callable"), ("functools", "partial"), ("typing", "Any")) if forms else ()
-    return Core((*helpers, *_functions(bodies, inputs, classwise)), call, used, imports)
+    helpers = [text.strip("\n") for name, text in _HELPERS.items() if re.search(rf"\b{name}\(", code.text)]
+    call = f"{'_loss' if code.tied else '_value'}({', '.join([*(['axis'] if classwise else []), *inputs])})"
+    imports = (("collections.abc", "Callable"), ("functools", "partial"), ("typing", "Any")) if code.tied else ()
+    return Core((*helpers, *_functions(bodies, inputs, classwise)), call, code.hyperparameters, imports)
 
 
 def _functions(bodies: Sequence[list[str]], inputs: list[str], classwise: bool) -> list[str]:

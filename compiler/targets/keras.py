@@ -111,7 +111,7 @@ def _function(found: Roots, names: FileNames) -> str:
         '    raise ValueError(f"y_true has the shape {y.shape}, y_pred {f.shape}: they must be equal")',
     ]
     text = "\n".join([*program.lines, *program.results])
-    body += [f"{n} = ops.convert_to_tensor({n}, f.dtype)" for n in names.hyperparameters.values() if _mentions(text, n)]
+    body += [f"{n} = ops.convert_to_tensor({n}, f.dtype)" for n in names.mentioned(text)]
     body += ["axis = -1"] if "axis=axis" in text else []
     body += ["num_classes = ops.cast(f.shape[-1], f.dtype)"] if "num_classes" in program.uses else []
     body += program.lines
@@ -122,12 +122,6 @@ def _function(found: Roots, names: FileNames) -> str:
         body[-1] = body[-1].replace("out = ", "return ", 1)
     doc = f"The loss of each {'sample' if classwise else 'element'}, not reduced."
     return definition(names.function, arguments, "keras.KerasTensor", doc, body)
-
-
-def _mentions(text: str, name: str) -> bool:
-    import re
-
-    return bool(re.search(rf"\b{re.escape(name)}\b", text))
 
 
 def _class(loss: Loss, cls: str, names: FileNames) -> str:

@@ -8,8 +8,6 @@ the caller's. They compute in the dtype of y_pred.
 
 from __future__ import annotations
 
-import re
-
 from lossc.compiler.ir import Expr
 from lossc.compiler.loss import CLASSWISE, Loss
 from lossc.compiler.targets.derivatives import Roots, roots
@@ -146,7 +144,7 @@ def _function(found: Roots, names: FileNames, end: str, root: Expr) -> str:
     arguments = ["y_true: object", "y_pred: object", "*" if classwise or loss.params else ""]
     arguments += [*options_of(loss, names), *(["axis: int = -1"] if classwise else [])]
     body = [f"y, f = _arrays(y_true, y_pred{', axis' if classwise else ''})"]
-    body += [f"{n} = f.dtype.type({n})" for n in names.hyperparameters.values() if _mentions(program.lines, n)]
+    body += [f"{n} = f.dtype.type({n})" for n in names.mentioned("\n".join(program.lines))]
     if "num_classes" in program.uses:
         body.append("num_classes = f.dtype.type(f.shape[axis])")
     held = program.results[0]
@@ -161,10 +159,6 @@ def _function(found: Roots, names: FileNames, end: str, root: Expr) -> str:
     body += ['with np.errstate(all="ignore"):', *(f"    {line}" for line in lines)]
     doc = _DOCS[end].format(per="sample" if classwise else "element")
     return definition(names.function + end, [a for a in arguments if a], "np.ndarray", doc, body)
-
-
-def _mentions(lines: list[str], name: str) -> bool:
-    return any(re.search(rf"\b{re.escape(name)}\b", line) for line in lines)
 
 
 def self_test(loss: Loss, names: FileNames, found: Golden) -> str:

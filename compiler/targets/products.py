@@ -31,6 +31,8 @@ from lossc.compiler.targets.fallback import without
 from lossc.compiler.targets.lowering import lower
 from lossc.compiler.targets.other_classes import opened
 from lossc.compiler.targets.pipeline import Stages
+from lossc.compiler.targets.printer import Program, Syntax, build
+from lossc.compiler.targets.python_file import FileNames
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,35 @@ def closed_forms(stages: Stages, key: str) -> ClosedForms | None:
     except LossTypeError:
         return None
     return ClosedForms(slope, bend, tuple(zip(rest[::2], rest[1::2], strict=True)))
+
+
+@dataclass(frozen=True, slots=True)
+class Printed:
+    """The loss, and where there are closed forms its gradient and Hessian, as programs of a target.
+
+    `roots` are what each program computes; `hyperparameters` are the names that any of them reads.
+    """
+
+    roots: tuple[tuple[Expr, ...], ...]
+    programs: tuple[Program, ...]
+    text: str
+    hyperparameters: tuple[str, ...]
+
+    @property
+    def tied(self) -> bool:
+        """Whether there are closed forms."""
+        return len(self.programs) > 1
+
+
+def printed(stages: Stages, syntax: Syntax, names: FileNames) -> Printed:
+    """What a file has to print. Raises LossTypeError as `printer.build` and `fallback.without` do."""
+    forms = closed_forms(stages, syntax.key)
+    roots: list[tuple[Expr, ...]] = [without(syntax.key, stages.guarded.body)]
+    roots += [(forms.gradient,), forms.second] if forms else []
+    operands = {"y": "y", "f": "f", **names.hyperparameters}
+    programs = tuple(build(stages.guarded, syntax, operands, *those) for those in roots)
+    text = "\n".join(line for program in programs for line in (*program.lines, *program.results))
+    return Printed(tuple(roots), programs, text, names.mentioned(text))
 
 
 def whole(root: Expr, loss: Loss) -> bool:

@@ -5,6 +5,7 @@ A target gives its own body; all text of the user comes through `identifiers.py`
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -29,6 +30,10 @@ class FileNames:
 
     function: str
     hyperparameters: Mapping[str, str]
+
+    def mentioned(self, text: str) -> tuple[str, ...]:
+        """The hyper-parameters that code reads."""
+        return tuple(n for n in self.hyperparameters.values() if re.search(rf"\b{re.escape(n)}\b", text))
 
 
 def names_for(loss: Loss, taken: Iterable[str]) -> FileNames:

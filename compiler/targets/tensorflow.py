@@ -9,17 +9,15 @@ files have (`tf.custom_gradient`, twice); other derivatives are TensorFlow's own
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 from lossc.compiler.ir import Expr
 from lossc.compiler.loss import CLASSWISE, Loss
-from lossc.compiler.targets.fallback import without
 from lossc.compiler.targets.golden import Golden, golden
 from lossc.compiler.targets.options import DEFAULT, Options
 from lossc.compiler.targets.pipeline import Stages, prepare
-from lossc.compiler.targets.printer import Program, Syntax, build
-from lossc.compiler.targets.products import closed_forms, whole
+from lossc.compiler.targets.printer import Program, Syntax
+from lossc.compiler.targets.products import printed, whole
 from lossc.compiler.targets.python_file import (
     FileNames,
     conventions,
@@ -148,12 +146,8 @@ def emit(loss: Loss, *, selftest: bool = True, options: Options = DEFAULT) -> st
 def _functions(stages: Stages, names: FileNames) -> list[str]:
     """`_value`, and where there are closed forms `_slope`, `_hessian` and what ties them; then what is called."""
     loss, classwise = stages.guarded, stages.guarded.layout == CLASSWISE
-    forms = closed_forms(stages, SYNTAX.key)
-    printed: list[tuple[Expr, ...]] = [without(SYNTAX.key, loss.body)]
-    printed += [(forms.gradient,), forms.second] if forms else []
-    programs = [build(loss, SYNTAX, {"y": "y", "f": "f", **names.hyperparameters}, *roots) for roots in printed]
-    text = "\n".join(line for program in programs for line in (*program.lines, *program.results))
-    used = [n for n in names.hyperparameters.values() if _mentions(text, n)]
+    code = printed(stages, SYNTAX, names)
+    used = code.hyperparameters
     arguments = [*(["axis: int"] if classwise else []), *(f"{n}: tf.Tensor" for n in ("f", "y", *used))]
     per = "sample" if classwise else "element"
     second = "Its Hessian in f: the diagonal, then a and b of each a[i] b[j] beside it."
@@ -165,12 +159,12 @@ def _functions(stages: Stages, names: FileNames) -> list[str]:
         else ("_hessian", "tf.Tensor", "Its second derivative in f."),
     ]
     found = []
-    for (name, returns, doc), program, roots in zip(docs, programs, printed, strict=False):
+    for (name, returns, doc), program, roots in zip(docs, code.programs, code.roots, strict=False):
         body = ["num_classes = tf.cast(tf.shape(f)[axis], f.dtype)"] if "num_classes" in program.uses else []
         body += [*program.lines, f"return {_result(loss, program, roots, name)}"]
         found.append(definition(name, arguments, returns, doc, body))
-    found += [code.strip("\n") for code in (_TIED, _ROWS if classwise else _ELEMENTWISE)] if forms else []
-    call = f"{'_loss' if forms else '_value'}({', '.join([*(['axis'] if classwise else []), 'f', 'y', *used])})"
+    found += [text.strip("\n") for text in (_TIED, _ROWS if classwise else _ELEMENTWISE)] if code.tied else []
+    call = f"{'_loss' if code.tied else '_value'}({', '.join([*(['axis'] if classwise else []), 'f', 'y', *used])})"
     return [*found, _called(loss, names, used, call)]
 
 
@@ -207,10 +201,6 @@ def _called(loss: Loss, names: FileNames, used: Sequence[str], call: str) -> str
     per = "sample" if classwise else "element"
     doc = f"The loss of each {per}, not reduced; it can be differentiated twice."
     return definition(names.function, arguments, "tf.Tensor", doc, [*body, f"return tf.cast({call}, dtype)"])
-
-
-def _mentions(text: str, name: str) -> bool:
-    return bool(re.search(rf"\b{re.escape(name)}\b", text))
 
 
 def _self_test(loss: Loss, names: FileNames, found: Golden) -> str:
