@@ -189,7 +189,8 @@ def markdown(found: Analysis) -> str:
     """The analysis as Markdown: formula, sentences, verdicts, derivative."""
     loss = found.loss
     parts = [f"## {loss.name}", escaped(" ".join(loss.doc.split()))]
-    parts.append(f"$$ {_latex(found)} $$" if _latex(found) else f"    {found.formula}")
+    latex = _latex(found)
+    parts.append(f"$$ {latex} $$" if latex else f"    {found.formula}")
     parts.append(f"Roles: y is `{loss.y}`, f is `{loss.f}`." + (f" Judged at {found.values}." if found.values else ""))
     parts.append("\n".join(f"- {s}" for s in found.sentences()))
     table = ["| property | holds | value | why |", "|---|---|---|---|"]
